@@ -76,7 +76,7 @@ def test_it_moves_on_to_a_second_server_and_back(chat, serve):
 def test_the_only_model_of_a_server_is_taken_and_kept_by_its_name(chat, serve):
     url = serve()
     assert run_command(chat, f"/model openai: {url}") == "now openai:m"
-    assert chat.session.model == chat.settings.model == "openai:m"
+    assert (chat.settings.model, chat.session.model) == ("openai:m", f"openai:m {url}")
     assert run_command(chat, "/model") == f"openai:m · vLLM at {url.removeprefix('http://')}"
 
 
@@ -228,7 +228,7 @@ def test_a_key_goes_to_no_other_server_that_a_command_names(chat, serve):
         "[keys] of config.toml holds a key for each server"
     )
     assert now.startswith("now openai:m")
-    assert (chat.session.model, chat.settings.api_key) == ("openai:m", "")
+    assert (chat.session.model, chat.settings.api_key) == (f"openai:m {url}", "")
 
 
 def test_the_key_is_not_sent_to_a_server_that_is_not_there(chat):

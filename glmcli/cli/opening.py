@@ -81,7 +81,7 @@ def open_session(
     one of a history that the `.env` of a folder chose. `system` is the prompt of a role: only one
     that was typed goes before it.
     """
-    from glmcli.engines import lasting_name
+    from glmcli.engines import name_at
     from glmcli.engines.thread import engine_of
     from glmcli.session import Session
     from glmcli.store import open_store
@@ -109,7 +109,7 @@ def open_session(
         engine_of(settings),
         store,
         params=params,
-        model=lasting_name(settings),
+        model=name_at(settings),
         conversation=conversation,
         context=settings.context,
         once=once,
@@ -184,10 +184,10 @@ def tell_notice(store: Store) -> None:
 def tell_untaken(conversation: Conversation, settings: Settings) -> None:
     """Say which model of a conversation was not taken, since a `.env` chose its folder."""
     from glmcli.cli.dialog import tell
-    from glmcli.engines import lasting_name
+    from glmcli.engines import name_at
 
     model = conversation.model
-    if model not in ("", settings.model, lasting_name(settings)):
+    if model not in ("", settings.model, name_at(settings)):
         tell(
             tr(
                 "{id} was with {model}, which is not taken, since a .env chose its folder: "

@@ -326,14 +326,8 @@ def split_name(model: str) -> tuple[str, str]:
 
 
 def lasting_name(settings: Settings) -> str:
-    """The model as it is found from any folder: one that is a folder by its whole path.
-
-    One of a server with the address, unless config.toml has that for good. See `split_address`.
-    """
+    """The model as it is found from any folder: one that is a folder by its whole path."""
     engine, name = split_name(settings.model)
-    is_lasting = settings.sources.get("base_url", TOML) == TOML
-    if engine in SERVERS and not is_lasting and not re.search(r"[\s@?#]", settings.base_url):
-        return f"{settings.model} {settings.base_url}"  # one that may hold a secret is not stored
     with suppress(ModelError, OSError):  # told when it is opened
         # Few models are: nothing is imported for the others before the first prompt.
         if engine == "local" and is_folder(folder := with_home(name)):
@@ -346,6 +340,18 @@ def lasting_name(settings: Settings) -> str:
 
             return lasting_gguf(name)
     return settings.model
+
+
+def name_at(settings: Settings) -> str:
+    """The same for a conversation: one of a server with the address, see `split_address`.
+
+    Not one that config.toml has for good, nor one that may hold a secret.
+    """
+    url = settings.base_url if split_name(settings.model)[0] in SERVERS else ""
+    is_lasting = settings.sources.get("base_url", TOML) == TOML
+    if is_lasting or not url or re.search(r"[\s@?#]", url):
+        return lasting_name(settings)
+    return f"{settings.model} {url}"
 
 
 def short_name(model: str) -> str:

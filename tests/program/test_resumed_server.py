@@ -55,6 +55,11 @@ def test_a_conversation_goes_on_at_the_server_where_it_was(glm, how):
         assert "127.0.0.1" not in glm("history", "list", "--all").out
 
 
+def test_the_address_is_no_part_of_a_model_that_is_set_for_good(glm, tmp_path):
+    assert glm("config", "set", "model", "openai:m", GLM_BASE_URL="http://127.0.0.1:9").code == 0
+    assert "127.0.0.1" not in (tmp_path / "home" / "config.toml").read_text()
+
+
 def test_an_address_that_may_hold_a_secret_is_not_stored(glm):
     with Loopback(answer) as server:
         url = f"{server.url}/v1?key=hunter22"

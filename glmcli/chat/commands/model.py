@@ -10,7 +10,7 @@ from glmcli.chat.commands.table import Chat, command
 from glmcli.config import TYPED, Settings
 from glmcli.config.servers import with_scheme
 from glmcli.conversation.window import is_full
-from glmcli.engines import folder_lines, full_name, is_local, lasting_name, split_name
+from glmcli.engines import folder_lines, full_name, is_local, name_at, split_name
 from glmcli.engines.thread import EngineThread, engine_of
 from glmcli.errors import GlmError, UsageError
 from glmcli.language import in_one_line, later, tr
@@ -49,7 +49,7 @@ def model(chat: Chat, rest: str) -> str:
     both_here = is_local(old.model) and is_local(new.model)
     engine = engine_of(new)
     if both_here:
-        chat.use(engine, lasting_name(new))  # two may not fit the memory: the old one goes first
+        chat.use(engine, name_at(new))  # two may not fit the memory: the old one goes first
     stays = tr("the conversation stays with {model}", model=old.model)
     try:
         ready = open_in_time(chat, engine, LOCAL_S if is_local(new.model) else SERVER_S)
@@ -67,7 +67,7 @@ def model(chat: Chat, rest: str) -> str:
         return stays
     name = full_name(new.model, engine.name)
     if not both_here:
-        chat.use(engine, lasting_name(replace(new, model=name)))
+        chat.use(engine, name_at(replace(new, model=name)))
     chat.settings = replace(new, model=name)
     if ready:
         now = where_it_stands(chat)
@@ -167,7 +167,7 @@ def stay(chat: Chat, engine: EngineThread, *, reload: bool) -> None:
         engine.close()
         return
     back = engine_of(chat.settings)
-    chat.use(back, lasting_name(chat.settings))
+    chat.use(back, name_at(chat.settings))
     back.start()
 
 

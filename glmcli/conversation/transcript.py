@@ -30,7 +30,7 @@ from glmcli.files import DEEPEST, MB, depth, has_more_values, json_text, loads, 
 from glmcli.harmless import in_a_line
 from glmcli.language import tr
 from glmcli.ours import write_file
-from glmcli.paths import LARGEST_MESSAGE, is_too_large, short_model
+from glmcli.paths import LARGEST_MESSAGE, is_too_large, short_model, split_address
 from glmcli.types import (
     Conversation,
     GenerationParams,
@@ -138,7 +138,7 @@ def to_record(conversation: Conversation) -> Json:
     record: Json = {
         "id": conversation.id,
         "title": conversation.title,
-        "model": conversation.model,
+        "model": split_address(conversation.model)[0],  # where its server is, is the user's own
         "system": conversation.system,
         "params": params_record(conversation.params),
         **({"kind": conversation.kind} if conversation.kind else {}),

@@ -53,6 +53,8 @@ def test_a_conversation_goes_on_at_the_server_where_it_was(glm, how):
         (listed,) = json.loads(glm("history", "list", "--json").out)
         assert listed["model"] == f"openai:m {other.url}"
         assert "127.0.0.1" not in glm("history", "list", "--all").out
+        for form in ("json", "markdown", "jsonl"):
+            assert "127.0.0.1" not in glm("history", "export", "-f", form, listed["id"]).out
 
 
 def test_the_address_is_no_part_of_a_model_that_is_set_for_good(glm, tmp_path):

@@ -162,6 +162,29 @@ ask --system=你是，助手 --temprature 0  | did you mean glm ask --system '�
 help history list                       | did you mean glm history list --help?
 :q                                      | /exit is typed inside glm chat
 """
+UNQUOTED = """
+ask -m echo: how do I use rm -rf safely  | ask -m echo: 'how do I use rm -rf safely'
+ask -m echo: how do I use rm -r safely   | ask -m echo: 'how do I use rm -r safely'
+ask what does ls -l mean                 | ask 'what does ls -l mean'
+chat what does ls -l mean                | chat 'what does ls -l mean'
+what does ls -l mean                     | ask 'what does ls -l mean'
+how do I use rm -rf safely               | ask 'how do I use rm -rf safely'
+ask how does grep -n work -m echo:       | ask 'how does grep -n work' -m echo:
+ask explain git log --oneline please     | ask 'explain git log --oneline please'
+ask what does git --hard do              | ask 'what does git --hard do'
+ask what does tar -xzf do                | ask 'what does tar -xzf do'
+ask explain rm -f please                 | ask 'explain rm -f please'
+ask how does rm -rf work --temprature 0  | ask 'how does rm -rf work' --temperature 0
+ask what is -n 50 in -rf                 | ask 'what is in -rf' --max-tokens 50
+ask 怎样 使用 rm -rf                     | ask '怎样 使用 rm -rf'
+ask hello there --temprature 0.2         | ask hello there --temperature 0.2
+ask hello there -n 50                    | ask hello there --max-tokens 50
+ask hello there -t 0.2                   | ask hello there --temperature 0.2
+ask look at this -r reviewer             | ask look at this --role reviewer
+ask look at this -r reviwer              | ask look at this --role reviewer
+ask hello there --verbose                | ask hello there --stats
+ask hello there --openai-key sk-1        | ask hello there
+"""
 SLIPS = [
     lambda flag: flag[1:],
     lambda flag: flag.replace("-", "_").replace("__", "--", 1),
@@ -196,6 +219,12 @@ def test_a_line_of_each_kind_is_put_right_whole(row):
     assert said.startswith(hint) or said.endswith(hint)
     assert bool(said) == bool(hint)
     assert all(map(parses, offered(said))), said
+
+
+@pytest.mark.parametrize("row", UNQUOTED.strip().splitlines())
+def test_a_question_without_quotes_is_offered_whole(row):
+    line, right = (shlex.split(part) for part in row.split("|"))
+    assert offered(meant_hint(line)) == [right]
 
 
 @pytest.mark.parametrize("path", list(every_command()), ids=" ".join)

@@ -393,5 +393,5 @@ def for_first_word(word: str, behind: list[str], front: list[str]) -> Found:
         said = "glm --help lists the commands; a question goes behind ask: {line}"
         raise Told(tr(said, line=f"glm ask {shlex.quote(word)}"))
     has_file = any(each.startswith("@") for each in [word, *plain])
-    texts = [word, *plain] if has_file else [" ".join([word, *plain])]
+    texts = [word, *plain] if has_file or behind[len(plain) :] else [" ".join([word, *plain])]
     return Found(["ask"], [*front, *texts, *behind[len(plain) :]], ASKED)

@@ -9,9 +9,19 @@ from itertools import pairwise
 from typing import Any
 
 from glmcli.cli.hints.commands import FILED, MEANT, Found, Told, found_command
-from glmcli.cli.hints.known import is_conversation
-from glmcli.cli.hints.line import MeantLine, tidied, typed_line
-from glmcli.cli.hints.options import take_option
+from glmcli.cli.hints.known import is_conversation, looks_like_id, names_model
+from glmcli.cli.hints.line import (
+    MeantLine,
+    is_key_name,
+    is_option,
+    known_elsewhere,
+    nearest_flag,
+    nearest_word,
+    tidied,
+    typed_line,
+    words_in,
+)
+from glmcli.cli.hints.options import SHARING, divided, divided_cluster, take_option
 from glmcli.cli.hints.taking import TYPED, flags_of, plain_words, value_flags
 from glmcli.cli.hints.tree import (
     command_at,
@@ -22,7 +32,8 @@ from glmcli.cli.hints.tree import (
     takes_value,
     whole_command,
 )
-from glmcli.cli.hints.words import arranged
+from glmcli.cli.hints.values import value_right
+from glmcli.cli.hints.words import arranged, is_no_text
 from glmcli.config import setting_fields
 from glmcli.language import tr
 
@@ -31,6 +42,7 @@ _MARK = "\0"
 MOST_TURNS = 4
 FEW_OPTIONS = 8
 """A command with no more options of its own has them named."""
+_PLAIN = re.compile(r"[^\W\d][\w'’-]*[,.:?!]?")
 _OFTEN = ("--help", "-h")
 
 
@@ -106,6 +118,7 @@ def taken_over(line: MeantLine) -> tuple[list[str], list[str]]:
 def read(path: Sequence[str], tokens: Sequence[str]) -> MeantLine:
     """A command's options and words as they were typed, each option put right."""
     line, rest = MeantLine(command_at(path), " ".join(["glm", *path])), [*tokens]
+    is_unquoted = False
     while rest:
         word = rest.pop(0)
         if word == "--":
@@ -114,9 +127,44 @@ def read(path: Sequence[str], tokens: Sequence[str]) -> MeantLine:
         is_number = not line.takers and re.fullmatch(r"-[0-9.]+", word)
         if not word.startswith("-") or word == "-" or is_number:
             line.items.append(word)
+        elif is_of_question(line, word, rest):
+            is_unquoted = True
+            line.items.append(word)
         else:
             take_option(line, word, rest)
+    if is_unquoted:
+        line.words = [" ".join(line.words)]
     return line
+
+
+def is_of_question(line: MeantLine, word: str, rest: list[str]) -> bool:
+    """Whether what looks like an option, behind two words, is more likely the next of them."""
+    plain = [each for each in line.words if _PLAIN.fullmatch(each) and not names_model(each)]
+    if line.path not in SHARING or not plain[1:] or re.match("-[0-9]", word):
+        return False
+    (name, value), near = divided(word, line), nearest_flag(word.partition("=")[0], line)[2:]
+    known, bare = known_elsewhere(name, line.path), name.lstrip("-").replace("_", "-").lower()
+    ours = {*line.flags, *flags_of(command_at([*SHARING[line.path]]))} & {name, name[1:]}
+    if ours or known or divided_cluster(word, line):
+        if name[2:] or value is not None or not rest or is_option(rest[0]):
+            return False
+        choices = known[0].split(" | ") if known and not ours else [name]
+        flags = [each.split()[0] for each in choices if each[:1] == "-"]
+        takes = name in line.takers if ours or not known else known[1]
+        if takes:
+            return bool(flags) and not any(can_have(line, each, rest[0]) for each in flags)
+        return not ours
+    is_slip = near and (near in bare or near.startswith(bare) or nearest_word(bare, [near], 0.8))
+    is_given = word[:2] == "--" and words_in(rest) == 1 and is_no_text(rest[0])
+    return not (is_slip or is_given or is_key_name(name))
+
+
+def can_have(line: MeantLine, flag: str, value: str) -> bool:
+    """Whether an option of the command can have a value, put right, and would have it."""
+    option = line.takers.get(flag)
+    if option is None or (option.name == "resume" and not looks_like_id(value)):
+        return False
+    return takes_value(value_right(value, option, [])[0], option)
 
 
 def hint_of(

@@ -69,7 +69,9 @@ def folder_bytes(folder: Path) -> int:
 
 
 def near_path(path: Path) -> str:
-    """The path in the same folder whose name is nearest to one that is not there; "" if none is."""
+    """The path in the same folder whose name is nearest to one that is not there, which it is too
+    with its letters in another order; "" if none is.
+    """
     from difflib import get_close_matches
     from itertools import islice
 
@@ -79,7 +81,9 @@ def near_path(path: Path) -> str:
     except (OSError, ValueError):
         return ""
     by_small = {name.lower(): name for name in names}
-    near = get_close_matches(path.name.lower(), by_small, n=1, cutoff=0.7)
+    name = path.name.lower()
+    near = [each for each in by_small if sorted(each) == sorted(name)]
+    near = near or get_close_matches(name, by_small, n=1, cutoff=0.7)
     return str(path.with_name(by_small[near[0]])) if near else ""
 
 

@@ -530,6 +530,27 @@ def test_the_name_of_a_file_that_is_taken_for_its_text_is_told(glm, tmp_path, wo
     assert bool(said) == bool(done.err)
 
 
+@pytest.mark.parametrize(
+    ("typed", "right"),
+    [
+        (["-a", "./scr", "hi"], "-a ./src hi"),
+        (["-a", "scr/", "hi"], "-a src/ hi"),
+        (["-a", "scr", "hi"], "-a src hi"),
+        (["--file=./scr", "hi"], "--file ./src hi"),
+        (["hi", "@scr"], "hi @src"),
+        (["hi", "@./scr/"], "hi @src"),
+        (["-a", "./ntoes.txt", "hi"], "-a ./notes.txt hi"),
+    ],
+)
+def test_a_slip_in_the_name_of_a_folder_or_file_is_put_right(glm, tmp_path, typed, right):
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "a.py").write_text("pass")
+    (tmp_path / "notes.txt").write_text("text")
+    done = glm("ask", "-m", "echo:", *typed)
+    assert done.code == 2
+    assert done.err.splitlines()[-1] == f"hint: did you mean glm ask -m echo: {right}?"
+
+
 def test_a_hint_leaves_a_damaged_history_as_it_is(glm, tmp_path):
     path = tmp_path / "home" / "history.db"
     path.parent.mkdir()

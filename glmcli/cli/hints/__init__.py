@@ -8,6 +8,7 @@ wrong: every command passes through here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -77,18 +78,10 @@ def in_whole_line(meant: tuple[str, str] | None, arguments: Sequence[str]) -> st
         names = (word, word[1:3])
         line = meant_hint([each for each in arguments if each not in names], arguments, bare=True)
         return tr("leave {option} out: {line}", option=word, line=line) if line else ""
-    whole, joined = (word, f"@{word}"), (f"={word}", f"=@{word}")
-    wrong = [
-        each
-        for each in arguments
-        if each in whole
-        or each.startswith(f"{word}=")
-        or (each.startswith("-") and each.endswith(joined))
-    ]
-    if len(wrong) != 1:
+    form = re.compile(rf"((?:-.*=)?@?(?:\./)?){re.escape(word)}(/*|=.*)", re.DOTALL)
+    wrong = {each: found for each in arguments if (found := form.fullmatch(each))}
+    typed = next(iter(wrong), "")
+    if len(wrong) != 1 or arguments.count(typed) > 1:
         return ""
-    if wrong[0].startswith(f"{word}="):
-        right = near + wrong[0].removeprefix(word)
-    else:
-        right = wrong[0].removesuffix(word) + near
-    return meant_hint([right if each == wrong[0] else each for each in arguments], arguments)
+    right = f"{wrong[typed][1]}{near}{wrong[typed][2]}"
+    return meant_hint([right if each == typed else each for each in arguments], arguments)

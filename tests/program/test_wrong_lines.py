@@ -582,6 +582,14 @@ def test_a_word_in_place_of_an_id_gets_the_line_with_the_newest_id(glm, typed, l
     assert line.format(id=name) in done.err.splitlines()[-1]
 
 
+def test_the_newest_is_offered_to_be_shown_where_no_id_is_given_and_never_to_be_deleted(glm):
+    assert glm("ask", "-m", "echo:", "hi").code == 0
+    name = json.loads(glm("history", "list", "--json").out)[0]["id"]
+    for command, word in (("show", name), ("delete", "ID")):
+        hint = glm("history", command).err.splitlines()[-1]
+        assert hint == f"hint: write: glm history {command} {word}; glm history list shows them"
+
+
 def test_the_last_deleted_conversation_is_the_one_that_was_deleted_last(glm):
     for question in ("one", "two"):
         glm("ask", "-m", "echo:", question)

@@ -359,6 +359,8 @@ def with_signs(line: MeantLine) -> None:
     """A line with signs in the place of the arguments that it lacks."""
     arguments = [each for each in line.command.params if each.param_type_name == "argument"]
     names = [str(each.metavar or each.name).strip("{}[].").upper() for each in arguments]
+    if line.path == "glm history show":
+        names = [newest_conversation() or "ID"]
     line.words = [*line.words, *names[len(line.words) :]]
     line.is_form = True
 

@@ -128,6 +128,19 @@ smollm2                                 | a model goes behind -m: glm chat -m sm
 smollm2 why not                         | a model goes behind -m: glm ask -m smollm2 why not
 ask smollm2                             | did you mean glm ask -m smollm2 QUESTION?
 chat echo:                              | did you mean glm chat -m echo:?
+rm qwen2.5:7b                           | did you mean glm models remove qwen2.5:7b?
+rm llama3.2                             | did you mean glm models remove llama3.2?
+rm ab12cd34                             | glm models remove ab12cd34; glm history delete ab12cd34
+show echo:                              | did you mean glm models show echo:?
+show llama3.2                           | did you mean glm models show llama3.2?
+history delete --older-than 30d         | leave --older-than 30d out: glm history delete
+history delete --older 30               | list --all -n 9999 shows ages
+history clear --older-than 30d          | leave --older-than 30d out: glm history delete
+history clear --all --before 2024       | there is no choice by age: glm history list --all
+rm history --older-than=30d             | there is no choice by age: glm history list --all
+chat -m echo: --repl work               | leave --repl work out: glm chat -m echo:; /title work
+chat --chat work                        | leave --chat work out: glm chat; /title work is typed
+chat --session work                     | leave --session work out: glm chat; /title work is typed
 show llama3 --modelfile                 | glm history show llama3; glm models show llama3
 ask --data-urlencode q=hello            | leave --data-urlencode q=hello out: glm ask
 serve echo: --keep 10m                  | leave --keep 10m out: glm serve echo:; a server keeps its

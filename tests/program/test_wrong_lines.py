@@ -189,7 +189,7 @@ ask @d hi                         | name a file, or a folder with files
 ask @fifo hi                      | name a regular file
 chat --multiline                  | /multiline is typed inside glm chat
 chat --reset                      | a chat begins a new conversation
-chat --session abcd               | leave --session abcd out: glm chat; --resume ID goes on with one
+chat --session abcd               | leave --session abcd out: glm chat; /title abcd is
 bench --foo                       | options of its own are --runs, --tokens, --prompts
 bench -n 0                        | write --runs N: runs; medians are shown, at least 1
 bench -n many                     | write --runs N:

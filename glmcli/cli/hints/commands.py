@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from glmcli.cli.hints.elsewhere import BACK, COMMANDS_ELSEWHERE, EACH, EVERY_ONE
+from glmcli.cli.hints.elsewhere import BACK, COMMANDS_ELSEWHERE, EVERY_ONE
 from glmcli.cli.hints.known import (
     group_of,
     has_input,
@@ -18,6 +18,7 @@ from glmcli.cli.hints.known import (
     is_conversation,
     looks_like_id,
     names_model,
+    without_id,
 )
 from glmcli.cli.hints.line import (
     NEAR,
@@ -26,6 +27,7 @@ from glmcli.cli.hints.line import (
     known_elsewhere,
     names_table,
     nearest_word,
+    of_each,
     reason,
     words_in,
 )
@@ -104,7 +106,7 @@ def check_every_one(words: Sequence[str]) -> None:
     plain = [word for word in words[1:] if not word.startswith("-") or word in EVERY_ONE]
     if len(plain) == 1:
         if words[0] in DELETES:
-            raise Told(tr(EACH))
+            raise Told(of_each(words))
         if words[0] in _FOR_ALL and plain[0] not in ("--all", "-a"):
             raise Told(tr(_FOR_ALL[words[0]]))
 
@@ -194,7 +196,7 @@ def meant_command(path: list[str], front: list[str], words: list[str]) -> Found:
     if path == ["history"] and word in CLEARS and behind and not is_of_all:
         return Found(path, ["delete", *behind, *front], "")
     if path == ["history"] and word in (CLEARS if not behind else DELETES) and is_of_all:
-        raise Told(tr(EACH))
+        raise Told(of_each(behind))
     if path == ["roles"] and (hint := of_role_file(word, behind)):
         raise Told(hint)
     if line := aliases(group).get(word.lower()):
@@ -218,7 +220,7 @@ def at_root(word: str, behind: list[str], front: list[str]) -> Found:
         return Found(["ask"], rest, "")
     named = {each for each in behind if each[:1] != "-" or each in EVERY_ONE}
     if word in DELETES and named <= {"history", "chats", *EVERY_ONE} and (named or word in CLEARS):
-        raise Told(tr(EACH))
+        raise Told(of_each(behind))
     if word in ("help", "hlep", "man") and behind:
         return found_command([*behind, "--help"])
     if re.fullmatch(r"[/:][a-z?]+", word):
@@ -314,8 +316,9 @@ def by_alias(text: str, rest: list[str]) -> Found:
         raise Told(tr("glm config set {name} keeps its key", name=f"keys.{host}"))
     if text.startswith("!"):
         raise Told(reason(text))
-    if not is_line(text):
-        raise Told(filled(text, [word for word in rest if word[:1] != "-"]))
+    named = [word for word in rest if word[:1] != "-"]
+    if not is_line(text := without_id(text, named)):
+        raise Told(filled(text, named))
     words = [word for word in text.split()[1:] if not word.isupper()]
     if text.startswith("glm --") and rest:
         raise Told(tr("leave {option} out: {line}", option=" ".join(rest), line=text))

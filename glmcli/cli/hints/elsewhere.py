@@ -19,13 +19,13 @@ EACH = later(
 )
 BACK = later("name each: glm history undelete ID ID; without an ID it lists them")
 WHY = {
+    "AGES": later("there is no choice by age: glm history list --all -n 9999 shows ages"),
     "BEGINS": later("a chat begins a new conversation; --continue goes on with the last one"),
     "ALIAS": later("a shell gives short names: alias NAME='glm ask -m MODEL'"),
     "COLOURS": later("colours are those of the terminal; NO_COLOR=1 leaves them out"),
     "BODY": later("a question is text as it is, no JSON"),
     "CONFIG": later("glm config path prints where config.toml is; glm config edit opens it"),
     "DEVICE": later("a model that is too large for one GPU is spread over all of them"),
-    "EACH": EACH,
     "EMBED": later("glm makes no embeddings"),
     "ENDS": later("glm ps lists the models that are kept in memory, glm stop ends one"),
     "FORM": later("the form of a file is found by itself: glm history import FILE"),
@@ -184,6 +184,7 @@ OPTIONS_ELSEWHERE = """
 --bulk --batch --batch-file --map --input-jsonl --from-file FILE = --each X
 --concurrency --workers --parallel-requests --jobs -j -P N = --parallel X
 [glm chat]
+--repl --chat --session --conversation --thread --name NAME = --resume X | !NAMED
 -f FILE = --file X | -f X
 --list -l = glm history list
 --output --out -o --output-file --save -S --save-as --log-file --log FILE = !SAVED
@@ -248,7 +249,7 @@ OPTIONS_ELSEWHERE = """
 [glm history delete, glm models remove]
 --force -f --no-confirm --no-prompt = --yes
 [glm history delete]
---older-than --before AGE = !EACH
+--older-than --older --before --since --after --until --newer-than --days --age AGE = !AGES
 --permanent --permanently --forever --hard = --purge
 [glm models list]
 --remote --server --host --url URL = --base-url X
@@ -316,8 +317,7 @@ bench benchmark = glm bench NAME
 search find = !HUB
 use set default switch = glm config set model NAME
 [glm history]
-rm remove del erase 删除 = glm history delete ID
-clear purge prune empty wipe = !EACH
+rm remove del erase 删除 clear purge prune empty wipe = glm history delete ID
 resume continue open edit chat use = glm chat --resume ID
 ls all log recent 列表 = glm history list
 find grep filter 搜索 = glm history search WORDS

@@ -55,6 +55,12 @@ def has_input() -> bool:
     return False
 
 
+def without_id(lines: str, words: Sequence[str]) -> str:
+    """Of two lines of a table the one that takes no ID, where none of the words can be one."""
+    others = [each for each in lines.split("; ") if not each.endswith(" ID")]
+    return others[0] if words and len(others) == 1 and not any(map(_ID.fullmatch, words)) else lines
+
+
 def is_conversation(word: str) -> bool:
     """Whether a word is an id in the history, deleted ones included, or the start of one."""
     if not _ID.fullmatch(word):

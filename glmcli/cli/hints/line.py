@@ -10,7 +10,7 @@ from functools import cache
 from itertools import chain
 from typing import Any
 
-from glmcli.cli.hints.elsewhere import OPTIONS_ELSEWHERE, WHY
+from glmcli.cli.hints.elsewhere import EACH, OPTIONS_ELSEWHERE, WHY
 from glmcli.cli.hints.taking import flags_of, value_flags
 from glmcli.cli.hints.tree import arity, command_at
 from glmcli.config.values import plain_signs
@@ -242,6 +242,13 @@ def known_elsewhere(name: str, path: str) -> tuple[str, bool] | None:
 def reason(known: str) -> str:
     """Why something is left out, in the user's language."""
     return tr(WHY[known[1:]]) if known else ""
+
+
+def of_each(words: Sequence[str]) -> str:
+    """How all conversations are deleted; or, behind an option for some, that there is none."""
+    known = elsewhere("glm history delete")
+    chosen = any(known.get(word.partition("=")[0], ("",))[0] == "!AGES" for word in words)
+    return tr(WHY["AGES"] if chosen else EACH)
 
 
 def is_key_name(option: str) -> bool:

@@ -273,6 +273,9 @@ def became(
     elif choice.startswith("glm "):
         words = (value or "" if word == "X" else word for word in choice.split()[1:])
         line.other = [*filter(None, words)]
+    elif choice == "!NAMED":
+        title = in_the_chat("title", [value or "NAME"])
+        line.leave_out(*typed.words, why=tr("{title}, --resume finds it again", title=title))
     elif choice.startswith("-") and len(choice.split()) < 3:
         return became_own(line, choice, typed, rest, is_last=is_last)
     else:

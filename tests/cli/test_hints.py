@@ -189,6 +189,8 @@ ask what does tar -xzf do                | ask 'what does tar -xzf do'
 ask explain rm -f please                 | ask 'explain rm -f please'
 ask how does rm -rf work --temprature 0  | ask 'how does rm -rf work' --temperature 0
 ask what is -n 50 in -rf                 | ask 'what is in -rf' --max-tokens 50
+ask @a.txt what is rm -rf there          | ask @a.txt 'what is rm -rf there'
+ask how do I kill -9 a process           | ask 'how do I kill -9 a process'
 ask 怎样 使用 rm -rf                     | ask '怎样 使用 rm -rf'
 ask hello there --temprature 0.2         | ask hello there --temperature 0.2
 ask hello there -n 50                    | ask hello there --max-tokens 50

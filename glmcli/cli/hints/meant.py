@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from glmcli.cli.hints.commands import FILED, MEANT, Found, Told, found_command
-from glmcli.cli.hints.known import is_conversation, looks_like_id, names_model
+from glmcli.cli.hints.known import in_the_chat, is_conversation, looks_like_id, names_model
 from glmcli.cli.hints.line import (
     MeantLine,
     is_key_name,
@@ -133,14 +133,15 @@ def read(path: Sequence[str], tokens: Sequence[str]) -> MeantLine:
         else:
             take_option(line, word, rest)
     if is_unquoted:
-        line.words = [" ".join(line.words)]
+        files = [each for each in line.words if each[:1] == "@"]
+        line.words = [*files, " ".join(each for each in line.words if each not in files)]
     return line
 
 
 def is_of_question(line: MeantLine, word: str, rest: list[str]) -> bool:
     """Whether what looks like an option, behind two words, is more likely the next of them."""
     plain = [each for each in line.words if _PLAIN.fullmatch(each) and not names_model(each)]
-    if line.path not in SHARING or not plain[1:] or re.match("-[0-9]", word):
+    if line.path not in SHARING or not plain[1:]:
         return False
     (name, value), near = divided(word, line), nearest_flag(word.partition("=")[0], line)[2:]
     known, bare = known_elsewhere(name, line.path), name.lstrip("-").replace("_", "-").lower()
@@ -156,7 +157,7 @@ def is_of_question(line: MeantLine, word: str, rest: list[str]) -> bool:
         return not ours
     is_slip = near and (near in bare or near.startswith(bare) or nearest_word(bare, [near], 0.8))
     is_given = word[:2] == "--" and words_in(rest) == 1 and is_no_text(rest[0])
-    return not (is_slip or is_given or is_key_name(name))
+    return not (is_slip or is_given or is_key_name(name) or in_the_chat(bare))
 
 
 def can_have(line: MeantLine, flag: str, value: str) -> bool:

@@ -62,9 +62,14 @@ def save_conversation(conversation: Conversation, path: Path, *, overwrite: bool
     return write_file(path, write(conversation), overwrite=overwrite)
 
 
-def load_conversation(path: Path) -> Conversation:
+def sent_by_ask(name: str) -> str:
+    """What to do with a file of text: it is sent with a question."""
+    return tr("a text goes with a question: glm ask -a {name} QUESTION", name=name)
+
+
+def load_conversation(path: Path, in_place: Callable[[str], str] = sent_by_ask) -> Conversation:
     """Read the one conversation in a file; a list of no messages is one too. Raises UsageError."""
-    found = load_all(path, empty=True)
+    found = load_all(path, empty=True, in_place=in_place)
     if len(found) != 1:
         raise UsageError(
             tr("{name} holds {n} conversations", name=path, n=len(found)),
@@ -73,13 +78,20 @@ def load_conversation(path: Path) -> Conversation:
     return found[0]
 
 
-def load_all(path: Path, *, empty: bool = False) -> list[Conversation]:
-    """Read the conversations in a file, see `parse_conversations`. Raises UsageError."""
+def load_all(
+    path: Path, *, empty: bool = False, in_place: Callable[[str], str] = sent_by_ask
+) -> list[Conversation]:
+    """Read the conversations in a file, see `parse_conversations`. Raises UsageError.
+
+    `in_place` says what to do with a file of text, by its name.
+    """
     text = read_text(path, limit=LARGEST_FILE, what=tr("the conversation"))
     try:
         return parse_conversations(text, empty=empty)
     except UsageError as exc:
-        raise UsageError(f"{path}: {exc.message}", exc.hint) from exc
+        is_text = path.suffix.lower() not in (".json", ".jsonl") and text.strip()[:1] not in "{["
+        hint = in_place(quote(str(path))) if is_text and text.strip() else exc.hint
+        raise UsageError(f"{path}: {exc.message}", hint) from exc
 
 
 def to_markdown(conversation: Conversation) -> str:

@@ -137,6 +137,7 @@ history show                      | glm history list shows them
 history 12ab                      | did you mean glm history show 12ab?
 history why sky                   | did you mean glm history search 'why sky'?
 history export --format pdf       | choose one of these
+history import c.txt              | a text goes with a question: glm ask -a c.txt QUESTION
 history import nowhere.json       | check the path
 config list                       | glm config show
 config show model                 | did you mean glm config get model?

@@ -243,7 +243,8 @@ def is_flag(name: str, value: str | None) -> bool:
 def run_command(chat: Chat, line: str) -> str:
     """Run a `/word` line; returns a text to show. Raises UsageError and its own errors."""
     word, *rest = line.strip()[1:].split(maxsplit=1)
-    word = "help" if word == _HELP else word
+    word = "help" if plain_signs(word) == _HELP else word
+    word = plain_signs(word) if plain_signs(word) in COMMANDS else word
     if word not in COMMANDS:
         raise UsageError(tr("there is no command /{word}", word=word), suggestion(word, *rest))
     found = COMMANDS[word]

@@ -113,7 +113,8 @@ def load(chat: Chat, rest: str) -> str:
     if re.fullmatch("[0-9a-z]{1,8}", rest) and not is_file(path):
         line = f"/resume {rest}" if len(rest) >= LEAST_OF_ID else "/history"
         raise not_alone("load", line)
-    conversation = replace(read(path), id="")
+    text = tr("/load opens a stored chat; did you mean {line}?", line=f"/attach {rest}")
+    conversation = replace(read(path, lambda _: text), id="")
     chat.check_kept()
     n = sum(message.role == "user" for message in conversation.messages)
     if conversation.params == GenerationParams():

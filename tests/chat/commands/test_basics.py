@@ -25,6 +25,23 @@ def test_exit_leaves(chat):
     assert chat.leaving
 
 
+def test_a_command_in_letters_of_full_width_is_run(chat):
+    assert run_command(chat, "／ｔｏｋｅｎｓ") == run_command(chat, "/tokens")
+    with pytest.raises(UsageError, match="there is no command /ｎｏｎｅ"):
+        run_command(chat, "／ｎｏｎｅ")
+
+
+def test_a_text_that_is_loaded_gets_the_line_that_sends_it(chat, tmp_path):
+    (tmp_path / "notes.txt").write_text("Buy milk.")
+    with pytest.raises(UsageError) as found:
+        run_command(chat, f"/load {tmp_path}/notes.txt")
+    assert f"did you mean /attach {tmp_path}/notes.txt?" in found.value.hint
+    (tmp_path / "talk.json").write_text("Buy milk.")
+    with pytest.raises(UsageError) as found:
+        run_command(chat, f"/load {tmp_path}/talk.json")
+    assert "/attach" not in found.value.hint
+
+
 def test_reset_starts_again_and_keeps_the_old_conversation_in_the_history(chat):
     chat.ask("hello")
     old = chat.session.conversation.id

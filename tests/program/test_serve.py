@@ -103,6 +103,13 @@ def test_our_own_client_is_set_up_by_the_line_that_it_shows(tmp_path: Path, glm:
         assert server.end(signal.SIGTERM) == (0, "")
 
 
+def test_an_address_of_another_program_is_told_where_none_is_chosen(tmp_path: Path) -> None:
+    elsewhere = {"OLLAMA_HOST": "0.0.0.0:8123"}
+    for option in (("--port", "0"), ("--socket", "here")):
+        with serving(tmp_path, "echo:", *option, **elsewhere) as server:
+            assert "OLLAMA_HOST" not in server.end(signal.SIGTERM)[1]
+
+
 def test_a_key_is_needed_where_others_could_ask(tmp_path: Path, glm: Any) -> None:
     done = glm("serve", "echo:", "--host", "0.0.0.0", "--port", "0")
     assert (done.code, done.out) == (2, "")

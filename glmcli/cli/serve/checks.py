@@ -6,10 +6,13 @@ Knows nothing of sockets.
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import stat
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 
 from glmcli.config import ENVIRONMENT, TOML, TYPED, Settings
 from glmcli.errors import ConfigError, UsageError
@@ -19,11 +22,23 @@ from glmcli.language import tr
 _NO_HOST = re.compile(r"[/@\[\]\s?#]|^[\d.]+$|^0[xX]")
 """What no name of a machine has; of numbers only whole addresses are taken."""
 
+THEIRS = ("OLLAMA_HOST", "LLAMA_ARG_HOST", "LLAMA_ARG_PORT")
+"""Variables that say where a server of another program listens."""
+_PLACE = re.compile(r"\[?(.*?)\]?(?:(?<!:):([0-9]+))?", re.DOTALL)
+
 
 def check_address(settings: Settings, port: int | None, path: Path | None) -> None:
-    """Raise UsageError where a socket and a port or a host are asked for, ConfigError as below."""
+    """Raise UsageError where a socket and a port or a host are asked for, ConfigError as below.
+
+    Where nothing says where to listen, it is told which variables are not read.
+    """
+    from glmcli.cli.dialog import tell
+
     if path is None:
         check_host(settings)
+        is_chosen = port is not None or "host" in settings.sources
+        if line := "" if is_chosen else unread_address(settings, os.environ):
+            tell(line)
         return
     if port is not None:
         raise UsageError(tr("--socket and --port ask for two addresses"), tr("say one"))
@@ -55,6 +70,28 @@ def check_host(settings: Settings) -> None:
             ),
             tr("it is a name or a number alone, as 127.0.0.1 or ::1; --port N is the port"),
         )
+
+
+def unread_address(settings: Settings, environ: Mapping[str, str]) -> str:
+    """A line for where another program's variables would have it listen; "" if there are none."""
+    from glmcli.config.proxies import is_loopback
+
+    name = next((each for each in THEIRS if environ.get(each, "").strip()), "")
+    if not name:
+        return ""
+    typed = environ[name].strip()
+    bare = typed.rpartition("://")[2].partition("/")[0]
+    host, port = (environ.get("LLAMA_ARG_HOST", "").strip(), environ.get("LLAMA_ARG_PORT", ""))
+    if name == "OLLAMA_HOST":
+        host, port = _PLACE.fullmatch(bare).groups(default="")  # type: ignore[union-attr]
+    is_other = bool(host) and not is_loopback(host)
+    options = [f"--host {quote(host)}"] if is_other else []
+    options += [f"--port {quote(port.strip())}"] if port.strip() else []
+    if not options:
+        return ""
+    line = tr("{name} is not read, {options} is", name=name, options=" ".join(options))
+    needs = is_other and not settings.serve_key
+    return tr("; ").join([line, *([tr("--host needs GLM_SERVE_KEY")] if needs else [])])
 
 
 def tell_open_folder(folder: Path) -> None:

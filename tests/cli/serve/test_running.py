@@ -7,6 +7,7 @@ from contextlib import suppress
 import pytest
 
 from glmcli.cli.serve import running
+from glmcli.cli.serve.checks import unread_address
 from glmcli.config import Settings
 from glmcli.engines.echo import EchoEngine
 from glmcli.errors import EngineError
@@ -36,6 +37,26 @@ def test_a_key_is_named_by_a_variable_only_where_the_shell_has_it(source, key, s
     assert rows[2].endswith(f"OPENAI_API_KEY={said}")
     assert rows[1].strip().startswith(f"GLM_API_KEY={said} " if key else "glm chat")
     assert ("KEY is serve_key of config.toml" in rows) == (said == "KEY")
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"OLLAMA_HOST": "0.0.0.0:8123"}, "OLLAMA_HOST is not read, --host 0.0.0.0 --port 8123 is"),
+        ({"OLLAMA_HOST": "http://lab.test"}, "OLLAMA_HOST is not read, --host lab.test is"),
+        ({"OLLAMA_HOST": "[::]:1"}, "OLLAMA_HOST is not read, --host :: --port 1 is"),
+        ({"OLLAMA_HOST": ":8123"}, "OLLAMA_HOST is not read, --port 8123 is"),
+        ({"OLLAMA_HOST": "127.0.0.1:8123"}, "OLLAMA_HOST is not read, --port 8123 is"),
+        ({"OLLAMA_HOST": "::1"}, ""),
+        ({"LLAMA_ARG_PORT": "8123"}, "LLAMA_ARG_PORT is not read, --port 8123 is"),
+        ({"LLAMA_ARG_HOST": "a.test"}, "LLAMA_ARG_HOST is not read, --host a.test is"),
+        ({"OLLAMA_HOST": "", "HOST": "a.test", "PORT": "1"}, ""),
+    ],
+)
+def test_where_another_program_would_listen_is_said_not_to_be_read(environ, said) -> None:
+    needs = "; --host needs GLM_SERVE_KEY" if "--host" in said else ""
+    assert unread_address(Settings(), environ) == said + needs
+    assert unread_address(Settings(serve_key="secret"), environ) == said
 
 
 def test_who_reads_slowly_has_the_whole_reply_at_the_end(monkeypatch, capsys) -> None:

@@ -51,6 +51,7 @@ history import http://a.test/x    | no page is fetched here: curl -s ADDRESS | g
 ask -m echo: --session work hi    | --resume ID goes on with one, -c with the last; glm history list
 chat smollm2                      | did you mean glm chat -m smollm2?
 ask echo:                         | did you mean glm ask -m echo:
+models remove qwen2.5:7b          | glm models list shows what is on this machine
 models remove nosuch/model        | glm models list shows what is on this machine
 serve --port 80000                | from 0 to 65535
 ask --each c.txt -f csv           | answers to many lines are lines of JSON

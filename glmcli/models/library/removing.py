@@ -18,7 +18,7 @@ from glmcli.models.gguf.finding import find_gguf, means_gguf
 from glmcli.models.gguf.header import read_gguf
 from glmcli.models.library.listing import describe_folder
 from glmcli.models.library.showing import here
-from glmcli.models.names import fetch_missing, place_of, place_to_load
+from glmcli.models.names import OLLAMA_TAG, fetch_missing, place_of, place_to_load
 from glmcli.paths import without_links
 from glmcli.types import Report
 
@@ -49,8 +49,14 @@ def removable(name: str, options: ModelOptions) -> Path:
     """The folder of a model in this machine's caches. Raises ModelError for any other."""
     if means_gguf(name):
         return removable_file(find_gguf(name, options), options)
-    place = place_of(name, options)
-    folder = here(place, tr("glm models list shows what is on this machine"))
+    listed = tr("glm models list shows what is on this machine")
+    try:
+        place = place_of(name, options)
+    except ModelError as exc:
+        if not OLLAMA_TAG.fullmatch(name.partition(":")[2]):
+            raise
+        raise ModelError(tr("{name} is not on this machine", name=name), listed) from exc
+    folder = here(place, listed)
     if not place.hub_id and without_links(folder.parent) != without_links(options.cache.models):
         raise ModelError(
             tr("{folder} is a folder of your own", folder=folder), tr("delete it yourself")

@@ -192,8 +192,7 @@ class Batch:
         def blocks() -> Iterator[int]:
             yield from prefill(cache, ids, self._cancel)
             if not self._cancel.is_set():
-                cache.end_prompt(ids)
-                scores.append(cache.read(ids[len(cache.ids) :]))
+                scores.append(cache.end_prompt(ids)[0])
 
         for done in self._pace.reading(blocks()):
             yield text.index, Chunk(progress=Progress("reading", done, len(ids)))

@@ -7,6 +7,7 @@ what it had read is forgotten, so that the next reply starts from a state that i
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Sequence
+from dataclasses import dataclass
 from threading import Event
 
 from torch import Tensor
@@ -18,6 +19,20 @@ from glmcli.engines.local.net.sampling.sampler import Sampler
 from glmcli.types import FinishReason
 
 
+@dataclass(frozen=True, slots=True)
+class PromptEnd:
+    """How the end of a prompt was read."""
+
+    start: int
+    """The tokens before those that were read with the last one."""
+    tokens: int
+    """Of the whole prompt."""
+    scores: Tensor | None
+    """Of the ids to follow, (vocabulary,); None if guesses were read along."""
+    is_alike: bool
+    """Whether it was read as `PrefixCache.keep` has it for replies that are to be the same."""
+
+
 class PrefixCache:
     """The ids a net has read, kept from one reply to the next."""
 
@@ -25,23 +40,26 @@ class PrefixCache:
         """`name` is what errors call the model."""
         self.name = name
         self.ids: list[int] = []
-        self._end: tuple[int, int] | None = None
-        """Where the read that ended the last prompt began, and where it ended, while both hold."""
+        self._end: PromptEnd | None = None
+        """Of the last prompt, as long as all of it is known."""
+        self._is_alike = False
         self._asked = self._whole = 0
         """So many of the first ids were read as parts of prompts, and of these in whole blocks."""
         self._reader: NetReader | None = reader
         self.block = reader.block
 
     def keep(self, ids: Sequence[int], *, alike: bool = False) -> int:
-        """Keep what `ids` begin with, all but the last of them at most. Returns how many are kept.
+        """Keep what `ids` begin with. Returns how many are kept.
 
-        The last id has to be read again in any case, for what may follow it. `alike` is for replies
-        that are to be the same whatever was asked before. How many ids are read together shows in
-        how their scores are rounded; so of the last prompt once more all is read again that was
-        read with its end, and a net of 16 bits keeps whole blocks of what prompts began with. What
-        it said itself it keeps: reading that again would take too long.
+        All of them if they are the last prompt once more, whose scores are known. Otherwise the
+        last id has to be read in any case, for what may follow it. `alike` is for replies that are
+        to be the same whatever was asked before. How many ids are read together shows in how their
+        scores are rounded; so where guesses were read along all is read again that was read with
+        the end of that prompt, and a net of 16 bits keeps whole blocks of what prompts began with.
+        What it said itself it keeps: reading that again would take too long.
         """
         self.rewind(self.kept(ids, alike=alike))
+        self._is_alike = alike
         if len(self.ids) <= self._asked:
             self._asked = len(ids)
         return len(self.ids)
@@ -50,16 +68,20 @@ class PrefixCache:
         """How many `keep` keeps of a net that can go back."""
         if not self.in_parts(len(ids)):
             return 0
-        shared = min(shared_prefix(self.ids, ids), max(len(ids) - 1, 0))
-        if alike and self._end and self._end[1] == len(ids) == shared + 1:
-            return self._end[0]
+        shared, end = shared_prefix(self.ids, ids), self._end
+        if end and end.tokens == len(ids) == shared:
+            if end.scores is not None and (end.is_alike or not alike or not self.net.is_rounded):
+                return shared
+            if alike and end.is_alike:
+                return end.start
+        shared = min(shared, max(len(ids) - 1, 0))
         if alike and self.net.is_rounded and shared <= self._asked:
             return min(self._whole, shared - shared % self.block)
         return shared
 
     def ended_with(self, tokens: int) -> bool:
         """Whether the last prompt had so many ids, and all of them are still known."""
-        return self._end is not None and self._end[1] == tokens
+        return self._end is not None and self._end.tokens == tokens
 
     def fork(self, tokens: int, room: int) -> PrefixCache:
         """What has read the first `tokens`, with space for `room`; of its own from then on.
@@ -72,7 +94,7 @@ class PrefixCache:
             raise translate(exc, self.name) from exc
         new = PrefixCache(reader, self.name)
         new.ids = self.ids[:tokens]
-        if self._end and self._end[1] <= tokens:
+        if self._end and self._end.tokens <= tokens:
             new._end = self._end
         new._asked, new._whole = self._asked, self._whole
         new._forget_beyond(tokens)
@@ -82,9 +104,20 @@ class PrefixCache:
         """What a fork with so much room takes."""
         return self._forks.bytes_for(tokens)
 
-    def end_prompt(self, ids: Sequence[int]) -> None:
-        """Remember that `ids`, a prompt, are about to be read to their end."""
-        self._end = len(self.ids), len(ids)
+    def end_prompt(self, ids: Sequence[int], guesses: Sequence[int] = ()) -> Tensor:
+        """Read what is not kept of `ids`, a prompt, and guesses behind it. Returns what follows.
+
+        The scores after the last id and after each guess, as `read_each` has them. Guesses are for
+        prompts of which something is left to read.
+        """
+        start = len(self.ids)
+        if start == len(ids) and self._end and self._end.scores is not None:
+            return self._end.scores[None].clone()
+        scores = self.read_each([*ids[start:], *guesses], last=len(guesses) + 1)
+        self._end = PromptEnd(
+            start, len(ids), None if guesses else scores[0].clone(), self._is_alike
+        )
+        return scores
 
     def in_parts(self, tokens: int) -> bool:
         """Whether a text of so many ids may be read in parts of any size."""
@@ -122,7 +155,7 @@ class PrefixCache:
             return
         if tokens > 0 and self.net.rewind(tokens):
             del self.ids[tokens:]
-            if self._end and tokens < self._end[1]:
+            if self._end and tokens < self._end.tokens:
                 self._end = None
             self._forget_beyond(tokens)
         else:
@@ -195,18 +228,21 @@ def decode(
     reply is not yielded. Raises OutOfMemory, ModelError, EngineError.
     """
     text, left = list(ids), max_tokens
-    cache.end_prompt(ids)
     while left > 0:
         if cancel.is_set():
             return "cancelled"
         # 1. Read what has to be read, and behind it guesses at the next ids. That is the last id,
-        # which was picked and not read, or all, where a net could not go back behind its guesses.
+        # which was picked and not read, or all, where a net could not go back behind its guesses;
+        # or nothing, of a prompt once more.
         unread = text[len(cache.ids) :]
-        guesses = lookup.guess()[: left - 1] if lookup and cache.can_rewind else []
+        guesses = lookup.guess()[: left - 1] if lookup and unread and cache.can_rewind else []
         if not cache.in_parts(len(text) + len(guesses)):  # read at once they would say another id
             guesses = []
-        read = len(cache.ids) + len(unread)
-        scores = cache.read_each([*unread, *guesses], last=len(guesses) + 1)
+        if len(text) == len(ids):
+            scores = cache.end_prompt(ids, guesses)
+        else:
+            scores = cache.read_each([*unread, *guesses], last=len(guesses) + 1)
+        read = len(text)
         # 2. Pick an id from each row of scores, for as long as the guesses before it were right.
         for index, row in enumerate(scores):
             token = pick(sampler, row, cache)

@@ -338,29 +338,71 @@ class Noting(PlainReader):
         return super().read(ids, last)
 
 
-def lengths_of_reply(cache, reader, ids, *, alike):
+def lengths_of_reply(cache, reader, ids, *, alike, lookup=None):
     """What is read at a time for a reply of 5 ids."""
     reader.lengths.clear()
     kept = cache.keep(ids, alike=alike)
     sampler = Sampler(GenerationParams(), defaults_of(NET), ids)
     for _ in prefill(cache, ids, Event()):
         pass
-    for _ in decode(cache, ids, sampler, stop_ids=(), max_tokens=5, cancel=Event()):
+    stream = decode(cache, ids, sampler, stop_ids=(), max_tokens=5, cancel=Event(), lookup=lookup)
+    for _ in stream:
         pass
     return kept, list(reader.lengths)
 
 
 @pytest.mark.parametrize("length", [1, 20, BLOCK, BLOCK + 1, 2 * BLOCK + 44])
-def test_a_prompt_that_is_asked_again_is_read_in_the_same_pieces_at_its_end(length):
+@pytest.mark.parametrize("alike", [False, True])
+def test_a_prompt_that_is_asked_again_is_not_read_again(length, alike):
     reader, ids = Noting(), prompt(length)
     cache = PrefixCache(reader)
-    _, first = lengths_of_reply(cache, reader, ids, alike=True)
+    said = reply(cache, ids)
     cache.read([5, 6, 7])  # what follows, read ahead
     for _ in range(2):
-        kept, again = lengths_of_reply(cache, reader, ids, alike=True)
-        assert again == first[-5:] and kept == length - again[0]
-    kept, again = lengths_of_reply(cache, reader, ids, alike=False)
-    assert (kept, again) == (length - 1, [1] * 5)
+        assert lengths_of_reply(cache, reader, ids, alike=alike) == (length, [1] * 4)
+    assert reply(cache, ids) == said
+
+
+def test_what_samples_from_scores_that_are_known_cannot_change_them():
+    reader, ids = Noting(), prompt(20)
+    cache = PrefixCache(reader)
+    for _ in range(3):
+        cache.keep(ids)
+        scores = cache.end_prompt(ids)
+        assert scores.isfinite().all()
+        with torch.inference_mode():
+            scores.fill_(math.nan)
+
+
+class Guess:
+    """Guesses that are always the same two."""
+
+    def guess(self):
+        return [5, 6]
+
+    def add(self, token):
+        pass
+
+
+def test_where_guesses_were_read_along_the_end_is_read_in_the_same_pieces_again():
+    reader, ids = Noting(), prompt(60)
+    cache = PrefixCache(reader)
+    cache.read(ids[:9])  # before its first id this net could not go back behind guesses
+    _, first = lengths_of_reply(cache, reader, ids, alike=True, lookup=Guess())
+    assert first[0] == 51 + len(Guess().guess())
+    assert lengths_of_reply(cache, reader, ids, alike=True, lookup=Guess()) == (9, first)
+    assert lengths_of_reply(cache, reader, ids, alike=False)[0] == 59
+
+
+def test_in_16_bits_what_was_read_in_other_pieces_is_not_taken_for_the_same():
+    begun, ids = prompt(40), [*prompt(40), *prompt(20, seed=2)]
+    reader = Noting()
+    reader.is_rounded = True
+    cache = PrefixCache(reader)
+    lengths_of_reply(cache, reader, begun, alike=False)
+    assert lengths_of_reply(cache, reader, ids, alike=False)[0] == 40
+    assert lengths_of_reply(cache, reader, ids, alike=True) == (0, [60, 1, 1, 1, 1])
+    assert lengths_of_reply(cache, reader, ids, alike=True) == (60, [1, 1, 1, 1])
 
 
 def test_a_prompt_that_went_another_way_meanwhile_is_not_taken_for_the_same():

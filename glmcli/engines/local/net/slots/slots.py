@@ -138,7 +138,7 @@ class Slots:
         kept = best.kept(ids, alike=alike)
         is_free = best not in self._busy and not private
         # The same prompt once more is going to have the same reply, which is not lost then.
-        is_again = alike and best.ended_with(len(ids)) and best.kept(ids) == len(ids) - 1
+        is_again = alike and best.ended_with(len(ids)) and best.kept(ids) >= len(ids) - 1
         lost = 0 if is_again else len(best.ids) - kept
         if not is_free or lost > LOSS_TOKENS:
             needed = best.bytes_for(len(ids) + 1)

@@ -101,7 +101,7 @@ def open_session(
         params = stored_params(conversation, settings)
         if not settings.is_home_own:
             tell_untaken(conversation, settings)
-        elif "model" not in settings.sources and conversation.model:
+        elif goes_on_where_it_was(conversation, settings):
             settings = with_model_of(conversation, settings)
     settings = ready_settings(settings, once=once)
     prompt = chosen_system(settings, system)
@@ -121,6 +121,15 @@ def open_session(
     return session, settings
 
 
+def goes_on_where_it_was(conversation: Conversation, settings: Settings) -> bool:
+    """Whether a conversation brings its model along, or at least the address of the one that is set
+    in the environment or the configuration too.
+    """
+    source = settings.sources.get("model")
+    is_same = settings.model == split_address(conversation.model)[0]
+    return bool(conversation.model) and (source is None or (source != TYPED and is_same))
+
+
 def with_model_of(conversation: Conversation, settings: Settings) -> Settings:
     """The settings with the model of a conversation, at the address where it was; one that is typed
     goes before that. Another one is said not to count.
@@ -128,7 +137,7 @@ def with_model_of(conversation: Conversation, settings: Settings) -> Settings:
     from glmcli.cli.dialog import tell
 
     model, url = split_address(conversation.model)
-    sources = {**settings.sources, "model": RESUMED}
+    sources = {"model": RESUMED, **settings.sources}
     if not url or sources.get("base_url") == TYPED:
         return replace(settings, model=model, sources=sources)
     if settings.base_url not in ("", url):

@@ -57,6 +57,17 @@ def test_a_conversation_goes_on_at_the_server_where_it_was(glm, how):
             assert "127.0.0.1" not in glm("history", "export", "-f", form, listed["id"]).out
 
 
+def test_the_server_stays_where_the_environment_names_the_same_model(glm):
+    with Loopback(answer) as ours, Loopback(answer) as other:
+        assert glm("ask", "-m", "openai:m", "--base-url", ours.url, "secret one").code == 0
+        set_to = {"GLM_MODEL": "openai:m", "GLM_BASE_URL": other.url}
+        assert glm("ask", "-c", "two", **set_to).code == 0
+        assert b"secret" not in said_to(other)
+        again = glm("ask", "-c", "three", **{**set_to, "GLM_MODEL": "openai:n"})
+        assert again.code == 0 and "was with openai:m" in again.err
+        assert b"secret one" in said_to(other)
+
+
 def test_the_address_is_no_part_of_a_model_that_is_set_for_good(glm, tmp_path):
     assert glm("config", "set", "model", "openai:m", GLM_BASE_URL="http://127.0.0.1:9").code == 0
     assert "127.0.0.1" not in (tmp_path / "home" / "config.toml").read_text()

@@ -5,7 +5,9 @@ Only ever added to, but for a last answer that broke off. Knows nothing of the l
 
 from __future__ import annotations
 
+import codecs
 import fcntl
+import json
 import os
 import stat
 from collections import Counter
@@ -18,7 +20,7 @@ from glmcli.cli.asking.each.start import json_line
 from glmcli.cli.asking.each.tasks import Task, key_of
 from glmcli.cli.dialog import tell, tell_links
 from glmcli.errors import GlmError, UsageError
-from glmcli.files import kind, printable
+from glmcli.files import MOST_HOLDERS, kind, printable
 from glmcli.language import ntr, tr
 from glmcli.paths import check_apart, path_of
 from glmcli.terminal.output import Output
@@ -26,6 +28,16 @@ from glmcli.terminal.output import Output
 _BLOCK = 1 << 20
 _BEGUN = b'{"id":'
 """How each line of ours begins."""
+_WHOLE = json.JSONDecoder(parse_int=float)
+"""Reads a number of any length."""
+_ENDS = (
+    '"',
+    '\\"',
+    *("0" * digits + '"' for digits in range(1, 5)),
+    "0",
+    *(word[at:] for word in ("true", "false", "null") for at in range(1, len(word))),
+)
+"""How a text, an escape, a number or a word goes on, wherever it was cut."""
 
 
 class EarlierRun:
@@ -127,7 +139,7 @@ class EarlierRun:
 
     def end_line(self) -> None:
         """End a last line that has no end. If it is only the beginning of an answer, as a killed
-        run leaves it, take it out, and tell that.
+        run leaves it, take it out, and tell that; of a whole one the zeros behind it.
         """
         size = start = os.fstat(self._fd).st_size
         line = b""
@@ -135,13 +147,17 @@ class EarlierRun:
             start = max(0, start - _BLOCK)
             line = os.pread(self._fd, size - len(line) - start, start) + line
         line = line.rpartition(b"\n")[2]
-        # A loss of power leaves zeros for what was not written.
-        begun = line.rstrip(b"\0")[: len(_BEGUN)]
-        if line and _BEGUN.startswith(begun) and json_line(line) is None:
+        rest = line.rstrip(b"\0")  # a loss of power leaves zeros for what was not written
+        if line and broke_off(rest):
             os.ftruncate(self._fd, size - len(line))
             self.strange -= 1
             tell(tr("the last answer in {name} broke off: it is taken out", name=self.name))
-        elif line:
+            return
+        if rest != line and rest.startswith(_BEGUN) and json_line(rest) is not None:
+            os.ftruncate(self._fd, size - len(line) + len(rest))
+            self.strange -= 1
+            self._read(RawLine(0, rest))
+        if line:
             self.out.write("\n")
 
     def _opened(self, path: Path) -> int:
@@ -197,3 +213,28 @@ def earlier_run(name: str | None, reader: LineReader, out: Output) -> EarlierRun
     check_apart(reader.fd, earlier.out.fd, earlier.name)
     earlier.end_line()
     return earlier
+
+
+def broke_off(line: bytes) -> bool:
+    """Whether it is the beginning of a line of ours: nothing is wrong with it but that it ends."""
+    if not _BEGUN.startswith(line[: len(_BEGUN)]):
+        return False
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(line)
+    except UnicodeDecodeError:
+        return False
+    if text.count("[") + text.count("{") > MOST_HOLDERS or _fault(text) is None:
+        return False
+    faults = (_fault(text + end) for end in _ENDS)
+    return any(fault is None or fault >= len(text) for fault in faults)
+
+
+def _fault(text: str) -> int | None:
+    """Where a text is not JSON any more; None if it begins with a whole value."""
+    try:
+        _WHOLE.raw_decode(text)
+    except json.JSONDecodeError as exc:
+        return exc.pos
+    except RecursionError:
+        return -1
+    return None

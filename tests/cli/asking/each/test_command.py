@@ -347,15 +347,37 @@ def test_an_answer_that_a_killed_run_left_torn_is_taken_out_and_told(each, tmp_p
 
 
 WORDS, TWO = b"words of a person", b'{"id": 2, "text": "two"}'
+DEEP = b'{"id": 2, "text": ' + b"[" * 99 + b"]" * 99 + b"}"
 
 
-@pytest.mark.parametrize(("last", "said"), [(WORDS, "is no answer"), (TWO, "2 lines skipped")])
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        (WORDS, "is no answer"),
+        (TWO, "2 lines skipped"),
+        (TWO + b" " + TWO, "is no answer"),
+        (TWO + b" " + TWO[:-1], "is no answer"),
+        (TWO + b",", "is no answer"),
+        (b'{"id": 2 "text": "two"', "is no answer"),
+        (b'{"id": 2, "\0\0": "two"', "is no answer"),
+        (DEEP, "is no answer"),
+    ],
+)
 def test_a_last_line_that_is_no_torn_answer_is_ended(each, tmp_path, last, said):
     (tmp_path / "out").write_bytes(ONE + last)
-    assert said in each("one\ntwo\nthree", "--skip-done", "out").err
+    done = each("one\ntwo\nthree", "--skip-done", "out")
+    assert said in done.err
+    assert "broke off" not in done.err
     lines = (tmp_path / "out").read_bytes().splitlines(keepends=True)
     assert lines[:2] == [ONE, last + b"\n"]
     assert json.loads(lines[-1])["text"] == "three"
+
+
+def test_zeros_behind_a_whole_answer_are_taken_out_and_it_counts(each, tmp_path):
+    (tmp_path / "out").write_bytes(ONE + TWO + b"\0" * 9)
+    done = each("one\ntwo\nthree", "--skip-done", "out")
+    assert done.err_lines[:2] == ["1 answer added to out", "2 lines skipped: out answers them"]
+    assert (tmp_path / "out").read_bytes().startswith(ONE + TWO + b"\n{")
 
 
 def test_two_runs_do_not_write_one_file(each, tmp_path):

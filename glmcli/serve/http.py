@@ -26,6 +26,7 @@ from glmcli import __version__
 from glmcli.config.proxies import host_name, is_loopback
 from glmcli.errors import UsageError
 from glmcli.files import decode_text, json_text, parse_json
+from glmcli.serve.notes import asked_note
 from glmcli.serve.pipes import (
     ClientLeft,
     HeadReader,
@@ -201,7 +202,8 @@ class HttpExchange(BaseHTTPRequestHandler):
         if methods:
             line = f"{path} takes {' and '.join(methods)}"
             raise Refusal(405, line, headers={"Allow": ", ".join(methods)})
-        raise Refusal(404, f"there is nothing at {path[:200]}", code="not_found")
+        line = "there is nothing at"
+        raise Refusal(404, f"{line} {path[:200]}", code="not_found", note=f"{line} this address")
 
     def handle_expect_100(self) -> bool:
         """Let a client send its body only if that will be read."""
@@ -352,7 +354,7 @@ class HttpExchange(BaseHTTPRequestHandler):
 
     def _log(self) -> None:
         took = time.monotonic() - self._started
-        asked = f"{self.command or '-'} {self.place}"
+        asked = asked_note(self.command, self.place, {**self.site.routes, **self.site.guest_routes})
         note = f" · {self.note}" if self.note else ""
         self.site.log(f"{asked} {self._status or '-'} {took:.2f} s{note}")
 

@@ -110,6 +110,22 @@ def test_an_address_of_another_program_is_told_where_none_is_chosen(tmp_path: Pa
             assert "OLLAMA_HOST" not in server.end(signal.SIGTERM)[1]
 
 
+def test_the_key_is_not_in_the_log_wherever_a_client_puts_it(tmp_path: Path) -> None:
+    key, encoded = "servekey-QQ-1234567890", "servekey%2DQQ%2D1234567890"
+    right = {"Authorization": f"Bearer {key}"}
+    with serving(tmp_path, "echo:", "--port", "0", GLM_SERVE_KEY=key) as server:
+        for path in (f"/{key}/v1/models", f"/v1/models/{key}", f"/{encoded}", f"/health?k={key}"):
+            server.ask("GET", path)
+            server.ask("GET", path, **right)
+        server.ask(key, "/")
+        body = {"messages": [{"role": "user", "content": "hi"}], key: 1, "other": 1}
+        assert server.ask("POST", "/v1/chat/completions", body, **right)[0] == 200
+        _, err = server.end(signal.SIGTERM)
+        assert err.count("\n") == 10
+        assert "ignored: other, [key]" in err
+        assert "QQ" not in err
+
+
 def test_a_key_is_needed_where_others_could_ask(tmp_path: Path, glm: Any) -> None:
     done = glm("serve", "echo:", "--host", "0.0.0.0", "--port", "0")
     assert (done.code, done.out) == (2, "")

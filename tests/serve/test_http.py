@@ -324,6 +324,32 @@ def test_the_log_names_each_request_and_how_it_ended() -> None:
         assert "secret" not in "".join(server.lines)
 
 
+@pytest.mark.parametrize(
+    ("line", "logged"),
+    [
+        ("GET /my-secret/v1/models", "GET /…/v1/models 404"),
+        ("GET /v1/models/my-secret", "GET /v1/models/… 404"),
+        ("GET /v1/models/echo", "GET /v1/models/… 200"),
+        ("GET /v1/v1/models", "GET /v1/v1/models 404"),
+        ("GET /api/tags", "GET /api/tags 404"),
+        ("GET /V1/Models", "GET /V1/Models 404"),
+        ("GET /v1/models;my-secret", "GET /v1/… 404"),
+        ("GET /my%2Dsecret", "GET /… 404"),
+        ("GET secret", "GET … 404"),
+        ("GET " + "/v1" * 9 + "/my-secret", "GET " + "/v1" * 7 + "/… 404"),
+        ("my-secret /", "… / 404"),
+        ("my-secret /health", "… /health 405"),
+        ("PUT /health", "PUT /health 405"),
+    ],
+)
+def test_the_log_shows_of_an_address_only_words_of_an_interface(line: str, logged: str) -> None:
+    with served() as server:
+        said(server, f"{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        assert soon(lambda: len(server.lines) == 1)
+        assert server.lines[0].startswith(logged)
+        assert "secret" not in server.lines[0]
+
+
 def test_a_client_that_stops_reading_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipes, "WRITE_S", 0.3)
     with served(lambda report: EchoEngine(context_tokens=10**7)) as server:

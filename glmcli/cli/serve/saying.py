@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
+from glmcli.chat.bugs import without_keys
 from glmcli.cli.dialog import on_stderr
 from glmcli.harmless import as_told
 
@@ -79,9 +80,10 @@ class ServerLog:
         self._writing = threading.Lock()
 
     def __call__(self, line: str) -> None:
-        """Write a line, unless it is to be quiet."""
+        """Write a line without any key that was read, unless it is to be quiet."""
         if self._quiet or sys.stderr is None:
             return
+        line = without_keys(line)
         now = time.strftime("%H:%M:%S")
         with self._writing, going_on_without(sys.stderr):
             self._status.clear()

@@ -37,3 +37,12 @@ def test_a_line_of_the_log_takes_the_row_of_the_loading_away(monkeypatch, tmp_pa
     rows = path.read_bytes().decode().split("\n")
     assert "loading the model" in rows[0]
     assert re.search(r"\r\x1b\[K\d\d:\d\d:\d\d GET /health 200$", rows[0])
+
+
+def test_no_line_of_the_log_shows_a_key_that_was_read(monkeypatch, capsys) -> None:
+    monkeypatch.setattr("glmcli.chat.bugs.READ_SECRETS", {"sk-any-1234567890"})
+    log = ServerLog(StatusLine(Output(sys.__stderr__)), quiet=False)
+    log("POST /v1/chat/completions 200 · ignored: sk-any-1234567890, sk%2Dany%2D1234567890, id")
+    assert capsys.readouterr().err[9:] == (
+        "POST /v1/chat/completions 200 · ignored: [key], [key], id\n"
+    )

@@ -23,7 +23,7 @@ from typing import Any
 
 from glmcli.config import TYPED, Settings, parse
 from glmcli.engines import Engine, open_engine
-from glmcli.engines.kept.place import KeptPlace
+from glmcli.engines.kept.place import KeptPlace, is_locked_by
 from glmcli.engines.thread import EngineThread
 from glmcli.serve.findable import http_door
 from glmcli.serve.holder import Holder
@@ -81,10 +81,11 @@ def keep_model(listening: int, lock: int, reading: int) -> None:
     http = http_door(holder, settings, log.say)
     place = KeptPlace(Path(folder), key)
     Life(holder, place, listener, log=log.say, http=http).run()
-    with suppress(OSError):
-        place.about.unlink(missing_ok=True)
-        if engine.failure is None:  # else the log tells more of it
-            place.log.unlink(missing_ok=True)
+    if is_locked_by(place, lock):
+        with suppress(OSError):
+            place.about.unlink(missing_ok=True)
+            if engine.failure is None:  # else the log tells more of it
+                place.log.unlink(missing_ok=True)
     os._exit(0)  # threads may be inside torch
 
 

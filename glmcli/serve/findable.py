@@ -21,6 +21,7 @@ from glmcli.engines.kept.place import (
     all_places,
     chooses_bits,
     folder_to_use,
+    is_locked_by,
     kept_key,
     model_folder,
     write_about,
@@ -55,11 +56,12 @@ def findable(
             """A life at the place that is sought, which is ours until `at` is closed."""
             try:
                 place = KeptPlace(folder_to_use(), key)
-                if not locked(place, at):
+                lock = locked(place, at)
+                if lock is None:
                     tell_other(line_of_other(place))
                     place = place.beside(holder.pid)
                     remove_dead(place)
-                at.callback(place.about.unlink, missing_ok=True)
+                at.callback(remove_about, place, lock)
                 write_about(place, holder.name, holder.pid)
                 life = Life(holder, place, listen_in(place), log=ignore, asked=log, http=http)
                 at.callback(life.withdraw)
@@ -117,17 +119,25 @@ def as_known(settings: Settings, device: str) -> Settings | None:
     return None
 
 
-def locked(place: KeptPlace, stack: ExitStack) -> bool:
-    """Whether the place is ours until the end; an idle one that is kept there leaves."""
+def locked(place: KeptPlace, stack: ExitStack) -> int | None:
+    """The lock of a place that is ours until the end, if it can be; an idle one that is kept
+    there leaves.
+    """
     lock = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     stack.callback(os.close, lock)
     for _ in range(2):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
+            return lock
         except BlockingIOError:
             make_leave([place], lambda progress: None)
-    return False
+    return None
+
+
+def remove_about(place: KeptPlace, lock: int | None) -> None:
+    """Take away what was written of us, unless another process has the place that `lock` was of."""
+    if lock is None or is_locked_by(place, lock):
+        place.about.unlink(missing_ok=True)
 
 
 def line_of_other(place: KeptPlace) -> str:

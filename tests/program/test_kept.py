@@ -350,6 +350,20 @@ def test_it_ends_when_its_folder_is_swept_at_logout(glm, runtime):
     assert glm("ask", *ECHO, "again").out == "again\n"
 
 
+def test_one_whose_folder_was_swept_takes_nothing_from_the_next(begin, glm, runtime):
+    slow = ("-m", "echo:delay=0.1", "--keep", "60s")
+    running = begin("ask", *slow, "one two three four five six seven eight")
+    assert wait_until(lambda: [*runtime.glob("glm/*.json")] and kept_in(runtime))
+    (pid,) = kept_in(runtime)
+    assert wait_until(lambda: json.loads(glm("ps", "--json").out)[0]["busy"])
+    shutil.rmtree(runtime / "glm")
+    assert glm("ask", *slow, "again").out == "again\n"
+    assert wait_until(lambda: pid not in kept_in(runtime))
+    assert running.wait() == 0
+    files = {path.suffix for path in runtime.glob("glm/*")}
+    assert files == {".lock", ".sock", ".json", ".log"}
+
+
 def test_it_goes_on_where_its_log_cannot_be_written(glm, runtime):
     glm("ask", *ECHO, "hi")
     kill_kept(runtime)

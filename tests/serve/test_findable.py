@@ -13,10 +13,17 @@ import pytest
 from glmcli.config import BUILT_IN_MODEL, Settings
 from glmcli.engines.echo import EchoEngine
 from glmcli.engines.kept.finding import Finder, lines_about, make_leave
-from glmcli.engines.kept.place import KeptPlace, all_places, folder_to_use, kept_key
+from glmcli.engines.kept.place import (
+    KeptPlace,
+    all_places,
+    folder_to_use,
+    kept_key,
+    read_about,
+    write_about,
+)
 from glmcli.engines.kept.tending import kept_models
 from glmcli.engines.thread import EngineThread
-from glmcli.serve.findable import as_known, findable
+from glmcli.serve.findable import as_known, findable, locked
 from glmcli.serve.holder import Holder
 from tests.support.kept import status_at, wait_until
 
@@ -133,6 +140,20 @@ def test_whoever_removes_its_socket_is_told_and_it_is_found_again(holder):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     assert all_places() == []
     assert not holder.is_needed
+
+
+def test_at_its_end_it_takes_nothing_from_whoever_is_in_its_place(holder, monkeypatch):
+    monkeypatch.setattr("glmcli.serve.life.LOOK_S", 1.0)
+    with findable(holder, Settings(model="echo:"), ignore, ignore):
+        (place,) = all_places()
+        shutil.rmtree(place.folder)
+        folder_to_use()
+        with ExitStack() as stack:
+            assert locked(place, stack) is not None
+            write_about(place, "the next", 1)
+            assert wait_until(lambda: [each for each in all_places() if each.pid])
+            assert read_about(place)["model"] == "the next"
+    assert read_about(place)["model"] == "the next"
 
 
 def test_by_what_bits_it_is_found_is_known_when_it_is_loaded_if_they_are_chosen_then(tmp_path):

@@ -93,6 +93,16 @@ def read_about(place: KeptPlace) -> dict[str, Any]:
     return {}
 
 
+def is_locked_by(place: KeptPlace, lock: int) -> bool:
+    """Whether a lock that is held is that of a place, whose files are then its owner's to remove.
+
+    Where the folder was removed meanwhile it is not: another process may have the place.
+    """
+    with suppress(OSError):
+        return os.path.samestat(place.lock.stat(), os.fstat(lock))
+    return False
+
+
 def open_file(path: Path, flags: int) -> int:
     """A descriptor of a file of ours; what else is there is never waited for. Raises OSError."""
     fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)

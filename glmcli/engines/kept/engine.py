@@ -65,6 +65,8 @@ class KeptEngine:
         self._private = private
         self._keep_s = keep_s
         self._instead: Engine | None = None
+        self._is_there = False
+        """Whether the connection was closed, and not since the process had ended."""
         self._facts: dict[str, Any] = {}
 
     def open(self, report: Report, within_s: float = math.inf) -> None:
@@ -155,7 +157,8 @@ class KeptEngine:
     def batch(self, prompts: Sequence[Asked], cancel: Event) -> Generator[BatchItem, None, None]:
         """Yield the replies to several prompts, see `Batches.batch`.
 
-        Those that had begun when the process ended are lost; another one answers the others.
+        If some had begun when the process ended, all that have no end are lost, whether they had
+        begun or not: who asks knows which is to be asked first. Else another one answers them.
         """
         left, begun = [*range(len(prompts))], set[int]()
         for attempt in range(1, ATTEMPTS + 1):
@@ -170,10 +173,8 @@ class KeptEngine:
                     yield index, item
                 break
             except (Gone, Deaf) as exc:
-                for index in [it for it in left if it in begun or attempt == ATTEMPTS]:
-                    left.remove(index)
-                    yield index, lost_by(exc)
-                if not left:
+                if attempt == ATTEMPTS or not left or not begun.isdisjoint(left):
+                    yield from ((index, lost_by(exc)) for index in left)
                     return
                 yield left[0], opened_again(exc)
                 self._open_again()
@@ -244,6 +245,7 @@ class KeptEngine:
     def _open_again(self) -> None:
         """Find the model again. Raises GlmError."""
         self._link.close()
+        self._is_there = False
         found = self._find()
         if isinstance(found, KeptEngine):
             self._link, self._facts = found._link, found._facts
@@ -259,9 +261,11 @@ class KeptEngine:
         that is left in the middle closes the connection: its rest would answer another. Raises
         Gone, Deaf, GlmError.
         """
-        is_over, cancelled_for = False, 0
+        is_over, is_gone, cancelled_for = False, False, 0
         silence = Silence(first_s)
         try:
+            if self._is_there:
+                raise Deaf
             self._link.send_soon({**request, "chinese": is_chinese()})
             while not is_over:
                 data = self._next(silence)
@@ -280,9 +284,13 @@ class KeptEngine:
                 # Before it is handed on: who has the end of a reply asks no more.
                 is_over = bool(data and data.get("end"))
                 yield data
+        except Gone:
+            is_gone = True
+            raise
         finally:
             if not is_over:
                 self._link.close()
+                self._is_there = not is_gone
 
     def _next(self, silence: Silence) -> dict[str, Any] | None:
         """The next answer; None if there is none within a tick. Raises Gone, Deaf."""

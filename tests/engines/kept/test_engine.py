@@ -199,7 +199,10 @@ def test_a_cancelled_batch_ends_all_and_the_engine_goes_on(place):
         assert reply(engine) == "one two three"
 
 
-def test_a_batch_goes_on_elsewhere_but_for_what_had_begun(place):
+AGAIN = "the process that kept the model has ended: the model is opened again"
+
+
+def test_a_batch_that_had_begun_ends_with_its_process_and_the_next_goes_on_elsewhere(place):
     with held(place, delay_s=0.02):
         engine = opened(place, EchoEngine)
         items = engine.batch(PROMPTS, threading.Event())
@@ -208,12 +211,21 @@ def test_a_batch_goes_on_elsewhere_but_for_what_had_begun(place):
             seen.append(next(items))
         drop(engine)
         texts, ends = texts_of([*seen, *items])
-        assert ends == {0: "stop", 1: ConnectionLost, 2: "stop", 3: "stop"}
-        assert {n: texts[n] for n in (0, 2, 3)} == {n: WHOLE[n] for n in (0, 2, 3)}
+        assert ends == {0: "stop", 1: ConnectionLost, 2: ConnectionLost, 3: ConnectionLost}
+        assert texts[0] == WHOLE[0]
+        items = [*engine.batch(PROMPTS, threading.Event())]
+        assert texts_of(items) == (WHOLE, dict.fromkeys(WHOLE, "stop"))
+        assert [item.notice for _, item in items if item.notice] == [AGAIN]
         engine.close()
 
 
-AGAIN = "the process that kept the model has ended: the model is opened again"
+def test_a_batch_that_had_not_begun_goes_on_elsewhere(place):
+    with held(place):
+        engine = opened(place, EchoEngine)
+        drop(engine)
+        items = engine.batch(PROMPTS, threading.Event())
+        assert texts_of(items) == (WHOLE, dict.fromkeys(WHOLE, "stop"))
+        engine.close()
 
 
 def test_who_waits_is_told_that_the_model_is_opened_again_and_sees_how_far_it_is(place):
@@ -251,6 +263,48 @@ def drop(engine):
 
 def replace_key(place, digit):
     return KeptPlace(place.folder, digit * 16)
+
+
+class Stalling(EchoEngine):
+    """One whose process says a word, and then gives no sign of life any more."""
+
+    def __init__(self):
+        super().__init__()
+        self.released = threading.Event()
+
+    def stream(self, messages, params, cancel):
+        yield Chunk("one ")
+        self.released.wait(20)
+        yield Chunk(finish_reason="stop")
+
+
+def test_of_one_that_gave_no_sign_of_life_it_is_not_said_that_it_has_ended(place, short_silence):
+    ask_all = [
+        lambda engine: engine.stream(ASKED, PLAIN, threading.Event()),
+        lambda engine: (item for _, item in engine.batch([(ASKED, PLAIN)], threading.Event())),
+    ]
+    for ask in ask_all:
+        stalling = Stalling()
+        with held(place, engine=stalling), closing(opened(place, EchoEngine)) as engine:
+            with pytest.raises(ConnectionLost, match="does not answer any more"):
+                for item in ask(engine):
+                    if isinstance(item, Exception):
+                        raise item
+            items = [*ask(engine)]
+            assert "".join(item.text for item in items) == "one two three"
+            assert not any(item.notice for item in items)
+            stalling.released.set()
+
+
+def test_nor_of_one_whose_batch_was_left_in_the_middle(place):
+    with held(place, delay_s=0.02):
+        engine = opened(place, lambda: opened(place))
+        with closing(engine.batch(PROMPTS, threading.Event())) as items:
+            next(item for _, item in items if isinstance(item, Chunk) and item.text)
+        items = [*engine.batch(PROMPTS, threading.Event())]
+        assert texts_of(items) == (WHOLE, dict.fromkeys(WHOLE, "stop"))
+        assert not any(item.notice for _, item in items)
+        engine.close()
 
 
 class Telling(EchoEngine):

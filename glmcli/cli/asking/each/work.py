@@ -11,6 +11,7 @@ import itertools
 import threading
 import time
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from queue import Empty, SimpleQueue
 from typing import NamedTuple, Protocol
 
@@ -18,6 +19,7 @@ from glmcli.cli.asking.each.results import LineAnswer
 from glmcli.cli.asking.each.tasks import BadLine, Task
 from glmcli.config import Settings
 from glmcli.engines import SERVERS, Engine, open_engine, split_name
+from glmcli.engines.batches import is_end
 from glmcli.engines.delivery import TICK_S
 from glmcli.engines.failures import as_user_error, opening_failed
 from glmcli.engines.reply import Growing, broken_off
@@ -74,6 +76,11 @@ class GrowingAnswer:
         self._place, self._task, self._engine, self._window = place, task, engine, window
         self._growing: Growing | None = None
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether some of it is there."""
+        return self._growing is not None and self._growing.first_token_s is not None
+
     def begin(self) -> Growing:
         """Start the clock, if the first piece has not done so."""
         if self._growing is None:
@@ -92,7 +99,7 @@ class GrowingAnswer:
         if item.finish_reason is None:
             return News(progress=item.progress, notice=item.notice, tokens=item.tokens)
         if item.finish_reason == "cancelled":
-            return self._news(None)._replace(is_lost=growing.first_token_s is not None)
+            return self._news(None)._replace(is_lost=self.has_begun)
         reply = growing.message(item.finish_reason, item.usage)
         answer = self._answer(reply, self._nothing(reply))
         return self._news(answer)._replace(tokens=answer.tokens - told)
@@ -146,31 +153,52 @@ class Together:
     def news(self, source: TaskSource) -> Iterator[News]:
         """What becomes of the lines. Raises GlmError where the engine cannot be opened.
 
-        A line whose process has ended is asked again, the last time alone: one that ends it takes
-        no other with it.
+        A line whose process has ended is asked again before all behind it, the last time alone:
+        one that ends it takes no other with it.
         """
-        lost: list[AskedLine] = []
+        again: list[AskedLine] = []
         while not self._cancel.is_set():
-            if not lost:
-                group = yield from self._taken(source)
-            elif lost[0].losses == MOST_LOSSES:
-                group, lost = lost[:1], lost[1:]
+            if again:
+                alone = (n for n, it in enumerate(again) if it.losses == MOST_LOSSES)
+                count = max(1, next(alone, len(again)))
+                group, again = again[:count], again[count:]
             else:
-                group, lost = lost, []
+                group = yield from self._taken(source)
             if not group:
                 return
-            growing = [
-                GrowingAnswer(line.place, line.task, self._engine, self._window) for line in group
-            ]
-            prompts = [(line.task.messages, line.task.params) for line in group]
-            for index, item in self._engine.batch(prompts, self._cancel):
-                losses = group[index].losses
-                if isinstance(item, ConnectionLost) and losses < MOST_LOSSES:
-                    lost.append(group[index]._replace(losses=losses + 1))
-                elif self._engine.is_open:
+            left = yield from self._asked(group)
+            again = [*left, *again]
+
+    def _asked(self, group: list[AskedLine]) -> Generator[News, None, list[AskedLine]]:
+        """Ask some lines; those that are to be asked again, since the process has ended.
+
+        They are all that have no end by then: their answers would wait for those that were lost.
+        """
+        growing = [
+            GrowingAnswer(line.place, line.task, self._engine, self._window) for line in group
+        ]
+        prompts = [(line.task.messages, line.task.params) for line in group]
+        left, lost = dict.fromkeys(range(len(group))), set[int]()
+        with closing(self._engine.batch(prompts, self._cancel)) as items:
+            for index, item in items:
+                if isinstance(item, ConnectionLost) and group[index].losses < MOST_LOSSES:
+                    lost.add(index)
+                    continue
+                if lost:
+                    break
+                if is_end(item):
+                    del left[index]
+                if self._engine.is_open:
                     yield growing[index].add(item)
                 elif isinstance(item, Chunk):
                     yield News(progress=item.progress or Progress("waiting"))
+        if not lost:
+            return []
+        # A process ends by what it answers, if that can be known.
+        blamed = {index for index in left if growing[index].has_begun} or lost
+        return [
+            group[index]._replace(losses=group[index].losses + (index in blamed)) for index in left
+        ]
 
     def _taken(self, source: TaskSource) -> Generator[News, None, list[AskedLine]]:
         """The next lines for the engine."""

@@ -14,11 +14,14 @@ from glmcli.types import Chunk, GenerationParams, Message, Progress
 
 
 class Mortal(EchoEngine):
-    """An engine whose process ends in the middle of a batch in which a text is asked for."""
+    """An engine whose process ends in the middle of a batch in which a text is asked for.
 
-    def __init__(self, deadly: str, deaths: int = 99) -> None:
+    It begins `at_once` of them, and none is answered by then.
+    """
+
+    def __init__(self, deadly: str, deaths: int = 99, at_once: int = 99) -> None:
         super().__init__()
-        self.deadly, self.deaths = deadly, deaths
+        self.deadly, self.deaths, self.at_once = deadly, deaths, at_once
         self.asked: list[list[str]] = []
 
     def batch(self, prompts, cancel):
@@ -26,7 +29,7 @@ class Mortal(EchoEngine):
         self.asked.append(texts)
         dies = self.deadly in texts and self.deaths > 0
         self.deaths -= dies
-        for index, text in enumerate(texts):
+        for index, text in enumerate(texts[: self.at_once] if dies else texts):
             yield index, Chunk(text[:2] if dies else text)
         for index in range(len(texts)):
             yield index, ConnectionLost("gone", again=True) if dies else Chunk(finish_reason="stop")
@@ -43,7 +46,23 @@ class Lines:
         return self._left.pop(0) if self._left else None
 
 
+class MortalInTurn(EchoEngine):
+    """The same of an engine that answers one after the other, for a single time."""
+
+    def __init__(self, deadly: str) -> None:
+        super().__init__()
+        self.deadly = deadly
+
+    def stream(self, messages, params, cancel):
+        if messages[-1].text == self.deadly:
+            self.deadly = ""
+            yield Chunk("be")
+            raise ConnectionLost("gone", again=True)
+        yield from super().stream(messages, params, cancel)
+
+
 def answers(engine, *texts):
+    """What becomes of the lines, in the order in which they end."""
     thread = EngineThread("test", lambda report: engine)
     try:
         found = {
@@ -53,7 +72,8 @@ def answers(engine, *texts):
         }
     finally:
         thread.close()
-    return [found[n] for n in range(len(texts))]
+    assert sorted(found) == [*range(len(texts))]
+    return [*found.values()]
 
 
 def test_until_the_model_is_open_it_is_waited_for_and_no_line_counted_as_begun():
@@ -87,3 +107,16 @@ def test_a_line_that_ends_its_process_is_an_error_and_takes_no_other_with_it():
     assert found[2].reply.text == "three"
     assert engine.asked[-3:] == [["one"], ["two"], ["three"]]
     assert len(engine.asked) == 5
+
+
+def test_a_line_that_was_lost_does_not_wait_for_those_behind_it():
+    found = answers(MortalInTurn("two"), "one", "two", "three", "four")
+    assert [each.reply.text for each in found] == ["one", "two", "three", "four"]
+
+
+def test_lines_that_had_not_begun_when_a_process_ended_are_not_to_blame():
+    engine = Mortal("two", at_once=2)
+    found = answers(engine, "one", "two", "three", "four")
+    assert [each.error and each.error.exit_code for each in found] == [None, 6, None, None]
+    assert [each.line for each in found] == [1, 2, 3, 4]
+    assert engine.asked[2:] == [["one"], ["two"], ["three", "four"]]

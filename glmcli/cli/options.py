@@ -38,10 +38,11 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "history": ("--no-save",),
     "stats": ("--stats/--no-stats",),
     "fused": ("--fused/--no-fused",),
+    "speculate": ("--speculate/--no-speculate",),
     "stop": ("--stop",),
 }
 """Flags that are not simply the setting's name."""
-SWITCHES = ("vi", "offline", "trust_remote_code", "debug", "verify", "speculate")
+SWITCHES = ("vi", "offline", "trust_remote_code", "debug", "verify")
 MODEL_OPTIONS = (
     "model",
     "adapter",
@@ -167,7 +168,7 @@ def option(name: str) -> inspect.Parameter:
         "metavar": metavar(name, str(item.type)),
         "autocompletion": if_asked(option_values(name)),
     }
-    if name in SWITCHES or name in ("think", "history", "stats", "fused"):
+    if name in SWITCHES or name in ("think", "history", "stats", "fused", "speculate"):
         kind, extra = bool | None, {}
         help_text = tr("write nothing to the history") if name == "history" else help_text
     elif name == "stop":

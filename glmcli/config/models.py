@@ -52,7 +52,7 @@ class ModelOptions:
     attn: str = "auto"
     fused: bool = True
     verify: bool = False
-    speculate: bool = False
+    speculate: bool | None = None
     threads: int | None = None
     window: int | None = None
     offline: bool = False

@@ -91,8 +91,11 @@ class Settings:
     )
     fused: bool = setting(True, "the decoder of our own, where it was proven", "yes", "only speed")
     verify: bool = setting(False, "prove the fused decoder again", "yes")
-    speculate: bool = setting(
-        False, "guess ids from the text so far and check several at once", "yes", "only speed"
+    speculate: bool | None = setting(
+        None,
+        "guess ids from the text so far and check several at once; unset: where it pays",
+        "yes",
+        "only speed",
     )
     threads: int | None = setting(
         None, "processor threads; unset: measured", "yes", "only speed", low=1, high=4096

@@ -192,7 +192,7 @@ class Batch:
         def blocks() -> Iterator[int]:
             yield from prefill(cache, ids, self._cancel)
             if not self._cancel.is_set():
-                scores.append(cache.end_prompt(ids)[0])
+                scores.append(cache.end_prompt(ids))
 
         for done in self._pace.reading(blocks()):
             yield text.index, Chunk(progress=Progress("reading", done, len(ids)))

@@ -24,7 +24,8 @@ from glmcli.types import Chunk, GenerationParams, Message, Progress, Usage
 
 if TYPE_CHECKING:
     from glmcli.engines.local.net.decode import PrefixCache
-    from glmcli.engines.local.net.reader import LoadedNet
+    from glmcli.engines.local.net.lookup import Always, Lookup
+    from glmcli.engines.local.net.reader import LoadedNet, NetReader
     from glmcli.engines.local.net.slots.slots import Slots
 
 FEW = 64
@@ -45,7 +46,7 @@ class LocalEngine(TemplateEngine):
         *,
         context_tokens: int | None = None,
         threads: int | None = None,
-        speculate: bool = False,
+        speculate: bool | None = None,
         news: Sequence[str] = (),
         opening: Sequence[str] = (),
     ) -> None:
@@ -64,6 +65,7 @@ class LocalEngine(TemplateEngine):
         self._slots: Slots = Slots(model.reader, model.device.partition(" ")[0], name)
         self._goes_back = True
         self._speculate = speculate
+        self._paid: Always | None = None
         kind = model.device.partition(" ")[0]
         self._pace = make_pace(threads, kind)
         # How long an id takes in a batch says nothing of how long it takes alone; a prompt does.
@@ -85,7 +87,6 @@ class LocalEngine(TemplateEngine):
         self, asked: Asked, cancel: Event, *, private: bool
     ) -> Generator[Chunk, None, None]:
         from glmcli.engines.local.net.decode import decode
-        from glmcli.engines.local.net.lookup import Lookup
 
         yield from self._telling.news
         try:
@@ -98,6 +99,7 @@ class LocalEngine(TemplateEngine):
         with self._slots.taken(prompt, alike=alike, private=private) as cache:
             cached = cache.keep(prompt, alike=alike)
             yield from self._read(cache, prompt, cached, cancel)
+            lookup = self._lookup(prompt, cache.net)
             ids = decode(
                 cache,
                 prompt,
@@ -105,12 +107,22 @@ class LocalEngine(TemplateEngine):
                 stop_ids=self._stop_ids,
                 max_tokens=begun.most,
                 cancel=cancel,
-                lookup=Lookup(prompt) if self._speculate else None,
+                lookup=lookup,
             )
-            # Ids that were guessed right take no time: nothing can be learned from them.
-            paced = ids if self._speculate else self._pace.paced(ids)
+            paced = self._pace.paced(ids, lambda: lookup is None or lookup.is_alone)
             finish = yield from as_chunks(paced, begun.reply, begun.until)
         yield begun.reply.end(finish, Usage(len(prompt), cached, begun.reply.tokens))
+
+    def _lookup(self, prompt: Sequence[int], net: NetReader) -> Lookup | None:
+        """Guesses at the reply to a prompt: where they change nothing else and pay, or as told."""
+        from glmcli.engines.local.net.fused.alike import reads_alike
+        from glmcli.engines.local.net.lookup import Always, Lookup, WherePaid
+
+        if self._speculate is False:
+            return None
+        if self._paid is None:
+            self._paid = Always() if self._speculate else WherePaid(lambda: reads_alike(net))
+        return Lookup(prompt, self._paid)
 
     def batch(self, prompts: Sequence[Asked], cancel: Event) -> Generator[BatchItem, None, None]:
         """Yield the replies to all `prompts`; by nets that read them one by one, in turn.

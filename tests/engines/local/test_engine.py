@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from glmcli.engines.local.engine import LocalEngine
 from glmcli.engines.local.fitting import FAR_LETTERS
+from glmcli.engines.local.net.fused import alike
 from glmcli.engines.local.net.plain.reader import model_of
 from glmcli.engines.local.net.reader import BLOCK
 from glmcli.engines.local.prompt.template import ChatTemplate
@@ -398,3 +399,39 @@ def test_a_switch_for_reasoning_that_the_template_lacks_is_told_of_where_it_is_u
     switching = ChatTemplate(tokenizer_of(CHATML + "{{ 'no' if enable_thinking is false }}"))
     other = LocalEngine("tiny", model_of(NET), switching, context_tokens=1024)
     assert not any(chunk.notice for chunk in ask(other, user("hi"), think=False))
+
+
+class Circling:
+    """A net that says the ids from 10 to 19 over and over, and notes how many it reads at once."""
+
+    whole_beyond, can_rewind, is_rounded, block, memory_bytes = math.inf, True, False, BLOCK, 0
+
+    def __init__(self):
+        self.counts = []
+
+    def read(self, ids, last=1):
+        self.counts.append(last)
+        following = torch.tensor([10 + (token + 1) % 10 for token in ids[-last:]])
+        return torch.nn.functional.one_hot(following, len(TOKENIZER)).float()
+
+    def rewind(self, tokens):
+        return True
+
+    def forget(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "is_alike", "has_guesses"),
+    [(None, True, True), (None, False, False), (True, False, True), (False, True, False)],
+)
+def test_guesses_are_read_along_where_they_change_no_bit_or_as_told(
+    asked_for, is_alike, has_guesses, monkeypatch
+):
+    monkeypatch.setattr(alike, "reads_alike", lambda net: is_alike)
+    net = Circling()
+    model = replace(model_of(NET), reader=net)
+    engine = LocalEngine("tiny", model, TEMPLATE, threads=1, speculate=asked_for)
+    last = ask(engine, user("hello"), temperature=0.0, max_tokens=60)[-1]
+    assert last.usage.completion_tokens == 60
+    assert (len(net.counts) < 40 and max(net.counts) > 1) == has_guesses

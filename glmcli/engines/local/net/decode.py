@@ -6,6 +6,7 @@ what it had read is forgotten, so that the next reply starts from a state that i
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass
 from threading import Event
@@ -13,7 +14,7 @@ from threading import Event
 from torch import Tensor
 
 from glmcli.engines.local.ids import shared_prefix
-from glmcli.engines.local.net.lookup import Lookup
+from glmcli.engines.local.net.lookup import GUESSES, Lookup
 from glmcli.engines.local.net.reader import Forks, NetReader, free_memory, translate
 from glmcli.engines.local.net.sampling.sampler import Sampler
 from glmcli.types import FinishReason
@@ -23,12 +24,10 @@ from glmcli.types import FinishReason
 class PromptEnd:
     """How the end of a prompt was read."""
 
-    start: int
-    """The tokens before those that were read with the last one."""
     tokens: int
     """Of the whole prompt."""
-    scores: Tensor | None
-    """Of the ids to follow, (vocabulary,); None if guesses were read along."""
+    scores: Tensor
+    """Of the ids to follow, (vocabulary,)."""
     is_alike: bool
     """Whether it was read as `PrefixCache.keep` has it for replies that are to be the same."""
 
@@ -54,9 +53,8 @@ class PrefixCache:
         All of them if they are the last prompt once more, whose scores are known. Otherwise the
         last id has to be read in any case, for what may follow it. `alike` is for replies that are
         to be the same whatever was asked before. How many ids are read together shows in how their
-        scores are rounded; so where guesses were read along all is read again that was read with
-        the end of that prompt, and a net of 16 bits keeps whole blocks of what prompts began with.
-        What it said itself it keeps: reading that again would take too long.
+        scores are rounded; so a net of 16 bits keeps whole blocks of what prompts began with. What
+        it said itself it keeps: reading that again would take too long.
         """
         self.rewind(self.kept(ids, alike=alike))
         self._is_alike = alike
@@ -69,11 +67,9 @@ class PrefixCache:
         if not self.in_parts(len(ids)):
             return 0
         shared, end = shared_prefix(self.ids, ids), self._end
-        if end and end.tokens == len(ids) == shared:
-            if end.scores is not None and (end.is_alike or not alike or not self.net.is_rounded):
-                return shared
-            if alike and end.is_alike:
-                return end.start
+        is_again = end is not None and end.tokens == len(ids) == shared
+        if end and is_again and (end.is_alike or not alike or not self.net.is_rounded):
+            return shared
         shared = min(shared, max(len(ids) - 1, 0))
         if alike and self.net.is_rounded and shared <= self._asked:
             return min(self._whole, shared - shared % self.block)
@@ -104,20 +100,12 @@ class PrefixCache:
         """What a fork with so much room takes."""
         return self._forks.bytes_for(tokens)
 
-    def end_prompt(self, ids: Sequence[int], guesses: Sequence[int] = ()) -> Tensor:
-        """Read what is not kept of `ids`, a prompt, and guesses behind it. Returns what follows.
-
-        The scores after the last id and after each guess, as `read_each` has them. Guesses are for
-        prompts of which something is left to read.
-        """
-        start = len(self.ids)
-        if start == len(ids) and self._end and self._end.scores is not None:
-            return self._end.scores[None].clone()
-        scores = self.read_each([*ids[start:], *guesses], last=len(guesses) + 1)
-        self._end = PromptEnd(
-            start, len(ids), None if guesses else scores[0].clone(), self._is_alike
-        )
-        return scores
+    def end_prompt(self, ids: Sequence[int]) -> Tensor:
+        """Read what is not kept of `ids`, a prompt. Returns the scores of all ids to follow."""
+        if not self._end or self._end.tokens != len(self.ids) or len(self.ids) != len(ids):
+            scores = self.read(ids[len(self.ids) :])
+            self._end = PromptEnd(len(ids), scores, self._is_alike)
+        return self._end.scores.clone()  # what picks an id may write to them
 
     def in_parts(self, tokens: int) -> bool:
         """Whether a text of so many ids may be read in parts of any size."""
@@ -228,21 +216,23 @@ def decode(
     reply is not yielded. Raises OutOfMemory, ModelError, EngineError.
     """
     text, left = list(ids), max_tokens
+    guesses: list[int]
     while left > 0:
         if cancel.is_set():
             return "cancelled"
         # 1. Read what has to be read, and behind it guesses at the next ids. That is the last id,
-        # which was picked and not read, or all, where a net could not go back behind its guesses;
-        # or nothing, of a prompt once more.
-        unread = text[len(cache.ids) :]
-        guesses = lookup.guess()[: left - 1] if lookup and unread and cache.can_rewind else []
-        if not cache.in_parts(len(text) + len(guesses)):  # read at once they would say another id
-            guesses = []
-        if len(text) == len(ids):
-            scores = cache.end_prompt(ids, guesses)
+        # which was picked and not read, or all, where a net could not go back behind its guesses.
+        read, guesses = len(text), []
+        if read == len(ids):
+            scores = cache.end_prompt(ids)[None]
         else:
+            if lookup and cache.can_rewind and cache.in_parts(read + GUESSES):
+                guesses = lookup.guess(left - 1)
+            started = time.perf_counter()
+            unread = text[len(cache.ids) :]
             scores = cache.read_each([*unread, *guesses], last=len(guesses) + 1)
-        read = len(text)
+            if lookup:
+                lookup.took(time.perf_counter() - started)
         # 2. Pick an id from each row of scores, for as long as the guesses before it were right.
         for index, row in enumerate(scores):
             token = pick(sampler, row, cache)

@@ -23,6 +23,8 @@ from glmcli.models.libraries import says_no_memory
 
 BLOCK = 128
 """Tokens of a prompt that are read between two looks at `cancel`."""
+FEW_ROWS = 9
+"""Ids at most that are read at once beside each other: one that was said and guesses behind it."""
 GPU_BLOCK = 512
 """The same where starting the work of a block takes longer than the work."""
 

@@ -117,8 +117,14 @@ class Pace:
         self._for_tokens = count
         self._set_threads(count)
 
-    def paced(self, ids: Generator[_Item, None, _T]) -> Generator[_Item, None, _T]:
-        """The same ids; the time that each of them takes is learned from, but for the first."""
+    def paced(
+        self, ids: Generator[_Item, None, _T], is_alone: Callable[[], bool] = lambda: True
+    ) -> Generator[_Item, None, _T]:
+        """The same ids; the time that each of them takes is learned from, but for the first.
+
+        `is_alone`: whether the last one came of a step of its own. Those that were guessed take no
+        time.
+        """
         if self._trying is None and not self._trial:
             self._begin_trial()
         me, is_first = object(), True
@@ -132,7 +138,7 @@ class Pace:
                     ending: _T = end.value
                     return ending
                 seconds = self._clock() - started
-                if self._is_teacher(me) and not is_first:
+                if self._is_teacher(me) and not is_first and is_alone():
                     self._learn(seconds)
                 is_first = False
                 yield token

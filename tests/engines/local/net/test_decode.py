@@ -338,15 +338,14 @@ class Noting(PlainReader):
         return super().read(ids, last)
 
 
-def lengths_of_reply(cache, reader, ids, *, alike, lookup=None):
+def lengths_of_reply(cache, reader, ids, *, alike):
     """What is read at a time for a reply of 5 ids."""
     reader.lengths.clear()
     kept = cache.keep(ids, alike=alike)
     sampler = Sampler(GenerationParams(), defaults_of(NET), ids)
     for _ in prefill(cache, ids, Event()):
         pass
-    stream = decode(cache, ids, sampler, stop_ids=(), max_tokens=5, cancel=Event(), lookup=lookup)
-    for _ in stream:
+    for _ in decode(cache, ids, sampler, stop_ids=(), max_tokens=5, cancel=Event()):
         pass
     return kept, list(reader.lengths)
 
@@ -369,29 +368,9 @@ def test_what_samples_from_scores_that_are_known_cannot_change_them():
     for _ in range(3):
         cache.keep(ids)
         scores = cache.end_prompt(ids)
-        assert scores.isfinite().all()
+        assert scores.shape == (NET.config.vocab_size,) and scores.isfinite().all()
         with torch.inference_mode():
             scores.fill_(math.nan)
-
-
-class Guess:
-    """Guesses that are always the same two."""
-
-    def guess(self):
-        return [5, 6]
-
-    def add(self, token):
-        pass
-
-
-def test_where_guesses_were_read_along_the_end_is_read_in_the_same_pieces_again():
-    reader, ids = Noting(), prompt(60)
-    cache = PrefixCache(reader)
-    cache.read(ids[:9])  # before its first id this net could not go back behind guesses
-    _, first = lengths_of_reply(cache, reader, ids, alike=True, lookup=Guess())
-    assert first[0] == 51 + len(Guess().guess())
-    assert lengths_of_reply(cache, reader, ids, alike=True, lookup=Guess()) == (9, first)
-    assert lengths_of_reply(cache, reader, ids, alike=False)[0] == 59
 
 
 def test_in_16_bits_what_was_read_in_other_pieces_is_not_taken_for_the_same():

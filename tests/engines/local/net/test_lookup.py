@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from glmcli.engines.local.net.decode import PrefixCache, decode
-from glmcli.engines.local.net.lookup import GUESSES, Lookup
+from glmcli.engines.local.net.lookup import GUESSES, PRICE, STAKE, Always, Lookup, WherePaid
 from glmcli.engines.local.net.plain.reader import PlainReader, Reading, ReadingWay
-from glmcli.engines.local.net.reader import BLOCK
+from glmcli.engines.local.net.reader import BLOCK, FEW_ROWS
 from glmcli.engines.local.net.sampling.sampler import Sampler
 from glmcli.models.defaults import Defaults
 from glmcli.types import GenerationParams
@@ -175,3 +175,81 @@ def test_guesses_follow_the_last_time():
     assert lookup.guess() == [5, 1, 2, 3, 6, 1, 2, 3][:GUESSES]
     assert Lookup([1, 2, 3, 4]).guess() == []
     assert Lookup([1, 2]).guess() == []
+
+
+def time_of(paid, price, right_of, tokens=400):
+    """How long a reply takes, in steps: a guess costs `price`, and so many of 8 are right."""
+    taken, said, step = 0.0, 0, 0
+    while said < tokens:
+        guesses = min(paid.most(), tokens - said - 1)
+        right = min(guesses, right_of(step))
+        seconds = 1 + price * guesses
+        paid.learn(guesses, right, seconds)
+        taken, said, step = taken + seconds, said + right + 1, step + 1
+    return taken / tokens
+
+
+@pytest.mark.parametrize("price", [0.02, 0.1, 0.3, 1.0, 4.0])
+def test_guesses_that_are_wrong_cost_a_hundredth_beside_the_first(price):
+    first = price * STAKE / PRICE
+    assert time_of(WherePaid(), price, lambda step: 0) <= 1.011 + first / 400
+
+
+@pytest.mark.parametrize("price", [0.02, 0.1, 0.3])
+def test_guesses_that_are_right_are_made_from_the_beginning(price):
+    assert time_of(WherePaid(), price, lambda step: GUESSES) < 0.15 + price
+
+
+@pytest.mark.parametrize("price", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("share", [2, 5, 10])
+def test_guesses_that_are_right_now_and_then_never_make_a_reply_slower(price, share):
+    one_in = time_of(WherePaid(), price, lambda step: GUESSES * (step % share == 0))
+    assert one_in <= 1.02
+
+
+def test_what_was_saved_in_one_reply_is_not_lost_in_the_next():
+    paid = WherePaid()
+    time_of(paid, 0.1, lambda step: GUESSES)
+    assert time_of(paid, 0.1, lambda step: 0) <= 1.02
+
+
+def test_a_pause_in_a_step_ends_no_guessing_for_good():
+    paid = WherePaid()
+    time_of(paid, 0.1, lambda step: GUESSES)
+    paid.learn(0, 0, 1.0)
+    paid.learn(GUESSES, 0, 100.0)
+    for _ in range(400):
+        paid.learn(0, 0, 1.0)
+    assert time_of(paid, 0.1, lambda step: GUESSES) < 0.5
+
+
+def test_whether_guesses_may_be_checked_is_asked_once_and_only_if_there_are_some():
+    asked = []
+    paid = WherePaid(lambda: bool(asked.append(1)))
+    lookup = Lookup([1, 2, 3, 4], paid)
+    assert lookup.guess() == [] and not asked
+    lookup.took(1.0)
+    for token in (1, 2, 3, 4, 1, 2, 3):
+        lookup.add(token)
+        assert lookup.guess() == []
+    assert asked == [1]
+
+
+def test_a_lookup_learns_how_many_guesses_were_right():
+    learned = []
+    paid = Always()
+    paid.learn = lambda *what: learned.append(what)
+    lookup = Lookup([1, 2, 3, 4, 5, 6, 1, 2, 3], paid)
+    assert lookup.guess(3) == [4, 5, 6] and not lookup.is_alone
+    lookup.took(2.0)
+    for token in (4, 5, 9):
+        lookup.add(token)
+    assert lookup.guess() == [] and lookup.is_alone
+    lookup.took(1.0)
+    lookup.add(8)
+    lookup.guess()
+    assert learned == [(3, 2, 2.0), (0, 0, 1.0)]
+
+
+def test_no_more_is_guessed_than_is_read_alike():
+    assert 1 + GUESSES <= FEW_ROWS

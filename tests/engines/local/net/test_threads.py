@@ -282,3 +282,20 @@ def test_a_block_that_fails_leaves_the_threads_of_tokens():
     with pytest.raises(ValueError):
         list(pace.reading(prompt()))
     assert machine.threads == 1
+
+
+@pytest.mark.parametrize("seconds", [{"t1": 0.03, "t2": 0.02}, {"t1": 0.02, "t2": 0.3}])
+def test_ids_that_came_without_a_step_of_their_own_teach_nothing(seconds):
+    machine = Machine(**seconds)
+    pace = pace_on(machine)
+
+    def in_threes():
+        """Two of three ids were guessed, and the step with them took longer."""
+        for number in range(120):
+            if number % 3 == 0:
+                machine.now += machine.seconds_of[machine.threads] * (3 if number % 2 else 1)
+            machine.number = number
+            yield number
+
+    list(pace.paced(in_threes(), lambda: machine.number % 6 == 0))
+    assert machine.threads == min((1, 2), key=lambda count: seconds[f"t{count}"])

@@ -37,6 +37,15 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -
     return found[0].transpose(0, 1).reshape(count, heads * size)
 
 
+def attend_each(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """The same for the last tokens of a text, each as if it had come alone: with the same bits."""
+    before = keys.shape[1] - len(queries)
+    ends = range(before + 1, keys.shape[1] + 1)
+    pairs = zip(torch.split(queries, 1), ends, strict=True)
+    found = [attend(one, keys[:, :end], values[:, :end], None) for one, end in pairs]
+    return torch.cat(found) if len(found) > 1 else found[0]
+
+
 def attend_by_products(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
     """(groups, queries, size) over (groups, seen, size); `mask` is added to the scores.
 

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from glmcli.engines.local.net.fused.attention import attend
-from glmcli.engines.local.net.reader import block_for
+from glmcli.engines.local.net.fused.attention import attend, attend_each
+from glmcli.engines.local.net.reader import FEW_ROWS, block_for
 
 Linear = Callable[[Tensor], Tensor]
 """(tokens, in) to (tokens, out)."""
@@ -110,8 +110,10 @@ class LayerCache:
     def look(
         self, queries: Tensor, keys: Tensor, values: Tensor, at: Places, mask: Tensor | None
     ) -> Tensor:
-        """See `Looks`."""
+        """See `Looks`. Several queries without a mask come one after the other, unless at first."""
         keys, values = self.write(keys, values, at)
+        if mask is None and isinstance(at, slice) and at.start > 0:
+            return attend_each(queries, keys, values)
         return attend(queries, keys, values, mask)
 
     def reserve(self, used: int, tokens: int) -> None:
@@ -232,10 +234,11 @@ class FusedNet:
     def _mask(self, count: int) -> Tensor | None:
         """Which tokens each of `count` new ones may look at; None where that is plain.
 
+        A few on a processor look one after the other, as if each had come alone: the same bits.
         On a GPU by its own type, which keeps it to kernels that need no plan for every length.
         Elsewhere as booleans, of the same bits: the type brings torch._dynamo along, 1.5 s of it.
         """
-        if count == 1 or self.tokens == 0:
+        if count == 1 or self.tokens == 0 or (count <= FEW_ROWS and self.device.type == "cpu"):
             return None
         if self.device.type == "cuda":
             from torch.nn.attention.bias import causal_lower_right
@@ -341,10 +344,11 @@ def step(
 
 def norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """RMS norm over the last dimension; in halves rounded where transformers rounds."""
-    if x.dtype is torch.float32 and len(x) == 1 and x.dim() == 2:
+    few = FEW_ROWS if x.device.type == "cpu" else 1
+    if x.dtype is torch.float32 and len(x) <= few and x.dim() == 2:
         # torch's own takes four times as long for a single row.
-        size = torch.dot(x[0], x[0]).mul_(1 / x.shape[1]).add_(eps).rsqrt_()
-        return (x * size).mul_(weight)
+        sizes = torch.stack([torch.dot(row, row) for row in x])[:, None]
+        return (x * sizes.mul_(1 / x.shape[1]).add_(eps).rsqrt_()).mul_(weight)
     return nn.functional.rms_norm(x, (x.shape[-1],), None, eps) * weight
 
 

@@ -255,6 +255,11 @@ class LocalEngine(TemplateEngine):
         if self.device.startswith("cpu"):
             threads = threads_in_use()
             parts.append(ntr("{n} thread", "{n} threads", threads))
+        if self._paid and self._paid.checked:
+            right, n = self._paid.right, self._paid.checked
+            parts.append(
+                ntr("{right} of {n} guess right", "{right} of {n} guesses right", n, right=right)
+            )
         if reserved := self._slots.memory_bytes:
             size, tokens = reserved / 1e6, sum(self._slots.tokens)
             parts.append(tr("{size:,.0f} MB for {tokens:,} tokens", size=size, tokens=tokens))

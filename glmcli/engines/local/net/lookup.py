@@ -29,12 +29,18 @@ SLOWEST_STEP = 3.0
 class Always:
     """Guesses are checked wherever there are some."""
 
+    def __init__(self) -> None:
+        self.checked = self.right = 0
+        """Guesses so far, and how many of them were right."""
+
     def most(self) -> int:
         """How many guesses may be read along now."""
         return GUESSES
 
     def learn(self, guesses: int, right: int, seconds: float) -> None:
         """A step took so long, with so many guesses, of which so many were right."""
+        self.checked += guesses
+        self.right += right
 
 
 class WherePaid(Always):
@@ -46,6 +52,7 @@ class WherePaid(Always):
 
     def __init__(self, may: Callable[[], bool] = lambda: True) -> None:
         """`may` is asked once, when a guess could be checked: whether it changes nothing else."""
+        super().__init__()
         self._may: Callable[[], bool] | bool = may
         self._stake = STAKE
         self._price = PRICE
@@ -60,6 +67,7 @@ class WherePaid(Always):
 
     def learn(self, guesses: int, right: int, seconds: float) -> None:
         """See `Always`."""
+        super().learn(guesses, right, seconds)
         if not guesses:
             seconds = min(seconds, SLOWEST_STEP * (self._usual_s or seconds))
             self._usual_s += (seconds - self._usual_s) * (LEARNED if self._usual_s else 1)

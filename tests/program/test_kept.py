@@ -440,6 +440,19 @@ def test_a_model_that_is_loaded_is_used_by_all_and_makes_way_for_another(glm, ru
 
 
 @pytest.mark.model
+def test_it_is_said_why_the_same_model_is_loaded_again(glm, runtime, tmp_path):
+    folder = tmp_path / "tiny"
+    tiny.llama(len(TOKENIZER), max_position_embeddings=300).save_pretrained(folder)
+    TOKENIZER.save_pretrained(folder)
+    ask = ("ask", "-m", "./tiny", "--keep", "60s", "--no-save", "--max-tokens", "1", "hi")
+    assert "has left" not in glm(*ask).err
+    (folder / "tokenizer.json").touch()
+    assert "tiny has left the memory: its files have changed\n" in glm(*ask).err
+    said = "tiny has left the memory: it was loaded with another window\n"
+    assert said in glm(*ask, "--window", "99").err
+    assert len(kept_in(runtime)) == 1
+
+
 def test_a_chat_goes_on_with_it_and_without_it(begin, glm, runtime):
     glm("ask", "--max-tokens", "2", "-q", "--keep", "2s", "Say hi")
     (pid,) = kept_in(runtime)

@@ -9,32 +9,36 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
 from glmcli.config.place import secrets_of_loading
 from glmcli.engines import Engine, is_local, open_engine
 from glmcli.engines.kept.engine import ATTEMPTS, KeptEngine
 from glmcli.engines.kept.link import Deaf, Gone, Link
+from glmcli.engines.kept.others import Others, lines_about, told_of, why_another
 from glmcli.engines.kept.place import (
     KeptPlace,
+    LoadMarks,
     all_places,
     chooses_bits,
     folder_to_use,
     kept_key,
     kept_keys,
     load_values,
+    marks_of,
     model_anywhere,
     model_folder,
     read_about,
+    read_marks,
 )
 from glmcli.engines.kept.starting import link_to_socket, patience_s, reach
 from glmcli.engines.kept.tending import ANSWER_S, answer_to
 from glmcli.engines.kept.told import ToldEngine
 from glmcli.errors import OutOfMemory
-from glmcli.language import later, ntr, tr
-from glmcli.paths import short_model
+from glmcli.language import later, tr
 from glmcli.types import Progress, Report
 
 if TYPE_CHECKING:
@@ -46,17 +50,6 @@ LEAVE_S, _TICK_S = 10.0, 0.05
 DEAF = later(
     "the process that keeps the model does not answer, so it is loaded here; glm stop ends it"
 )
-
-
-class Others(NamedTuple):
-    """What became of other models that were kept: the names of those that stay and that left.
-
-    Those that are served stay though nobody uses them; no name is in two lists.
-    """
-
-    stay: list[str]
-    left: list[str]
-    served: list[str]
 
 
 class Finder:
@@ -71,13 +64,14 @@ class Finder:
         settings, folder = self._settings, self._folder()
         keys = self._keys(folder, places)
         is_here, model = is_local(settings.model), model_anywhere(settings)
+        why = partial(why_another, settings, folder)
         same = [place for place in places if place.model_key in keys]
         others = [place for place in places if place not in same] if is_here else []
         for place in sorted(same, key=lambda it: (keys.index(it.model_key), it.pid or 0)):
             try:
                 if link := link_to_socket(place):
                     found = copies_gone(others, model, self._report)
-                    return told_of(found, self._opened(link, place), model)
+                    return told_of(found, self._opened(link, place), model, why)
             except Gone:
                 continue
             except OutOfMemory:
@@ -88,12 +82,12 @@ class Finder:
                 with others_gone([place, *others], self._report) as found:
                     stay = [name for name in found.stay if name != kept_name(place)]
                     here = ToldEngine(open_engine(settings, self._report), tr(DEAF))
-                    return told_of(found._replace(stay=stay), here, model)
+                    return told_of(found._replace(stay=stay), here, model, why)
         check_loads(settings, others, self._report)
         with others_gone(others, self._report) as found:
             if not settings.keep:
-                return told_of(found, open_engine(settings, self._report), model)
-            return told_of(found, self._kept_in_bits(folder), model)
+                return told_of(found, open_engine(settings, self._report), model, why)
+            return told_of(found, self._kept_in_bits(folder), model, why)
 
     def _keys(self, folder: Path | None, places: Iterable[KeptPlace]) -> list[str]:
         """The keys under which the model may be met, the best first.
@@ -133,6 +127,7 @@ class Finder:
         values = self._values(settings)
         try:
             place = KeptPlace(folder_to_use(), kept_key(settings, folder))
+            values["made"] = marks_of(settings, folder)
             for _ in range(ATTEMPTS):
                 with suppress(Gone):
                     return self._opened(reach(place, values, self._tick), place)
@@ -196,55 +191,6 @@ def check_loads(settings: Settings, others: Sequence[KeptPlace], report: Report)
     check_model(settings.model.removeprefix("local:"), settings.model_options, report)
 
 
-def told_of(others: Others, engine: Engine, model: str) -> Engine:
-    """An engine that tells what became of other models, if there were any."""
-    for line in lines_about(others, model):
-        engine = ToldEngine(engine, line)
-    return engine
-
-
-def lines_about(others: Others, model: str) -> list[str]:
-    """What to say of models that left for this one, and of those that stay beside it."""
-    if model in others.left:  # another process of the same model: its key differs
-        rest = others._replace(left=[name for name in others.left if name != model])
-        line = tr(
-            "{model} has left the memory: it was loaded with another window, device, bits, version "
-            "or environment",
-            model=short_model(model),
-        )
-        return [line, *lines_about(rest, "")]
-    stay, left, served = (tr(", ").join(map(short_model, names)) for names in others)
-    lines = []
-    if left:
-        lines.append(
-            ntr(
-                "{models} has left the memory for this model",
-                "{models} have left the memory for this model",
-                len(others.left),
-                models=left,
-            )
-        )
-    if stay:
-        lines.append(
-            ntr(
-                "{models} is in use and stays in memory beside this model",
-                "{models} are in use and stay in memory beside this model",
-                len(others.stay),
-                models=stay,
-            )
-        )
-    if served:
-        lines.append(
-            ntr(
-                "{models} is served and stays beside this model",
-                "{models} are served and stay beside this model",
-                len(others.served),
-                models=served,
-            )
-        )
-    return lines
-
-
 @contextmanager
 def others_gone(places: Iterable[KeptPlace], report: Report) -> Iterator[Others]:
     """Load a model when those that are idle have left; what became of them.
@@ -270,14 +216,15 @@ def open_without_others(
 
     The same model too, unless it is spared. Raises as `open_engine`.
     """
-    places = all_places()
+    places, folder = all_places(), None
     if places:
         folder = model_folder(settings)  # for no model at all none is to leave
         own = kept_keys(settings, folder) if spares_same else []
         places = [place for place in places if place.model_key not in own]
         check_loads(settings, places, report)
     with others_gone(places, report) as found:
-        for line in lines_about(found, model_anywhere(settings) if spares_same and places else ""):
+        model = model_anywhere(settings) if spares_same and places else ""
+        for line in lines_about(found, model, partial(why_another, settings, folder)):
             tell(line)
         return open_engine(settings, report)
 
@@ -293,12 +240,14 @@ def copies_gone(places: Iterable[KeptPlace], model: str, report: Report) -> Othe
     So of one loaded by an earlier version, or with other settings. Those that stay were told of.
     """
     copies = [place for place in places if kept_name(place) == model]
-    return Others([], make_leave(copies, report).left, [])
+    found = make_leave(copies, report)
+    return found._replace(stay=[], served=[])
 
 
 def make_leave(places: Iterable[KeptPlace], report: Report) -> Others:
     """Have the idle among other kept models leave, and wait until their processes are gone."""
-    others, leaving = Others([], [], []), []
+    made: dict[str, LoadMarks] = {}
+    others, leaving = Others([], [], [], made), []
     for place in places:
         name = kept_name(place)
         try:
@@ -308,6 +257,8 @@ def make_leave(places: Iterable[KeptPlace], report: Report) -> Others:
             continue
         if link is None:
             continue
+        if marks := read_marks(place):
+            made[name] = marks
         answer = answer_to(link, "leave")
         if answer is None or answer.get("leaving"):
             leaving.append((link, name))

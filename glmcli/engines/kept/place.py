@@ -10,6 +10,7 @@ import json
 import os
 import stat
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
@@ -27,7 +28,10 @@ from glmcli.paths import is_file, is_folder, with_home, without_links
 SOCKET, LOCK, LOG, ABOUT = ".sock", ".lock", ".log", ".json"
 SOCKET_BYTES = 100
 """Bytes of a socket's path; systems take 104 or 108, with a zero at the end."""
-KEY_DIGITS = 16
+KEY_DIGITS, MARK_DIGITS = 16, 8
+VERSION, ENVIRONMENT, FILES, ADAPTER = "version", "environment", "files", "adapter"
+LoadMarks = Mapping[str, str]
+"""See `marks_of`."""
 _APART = "-"
 OWN_CODE = Path(__file__).parents[2]
 INSTALLED = "-packages"
@@ -77,20 +81,35 @@ class KeptPlace(NamedTuple):
         return self.folder / (self.key + ABOUT)
 
 
-def write_about(place: KeptPlace, model: str, pid: int) -> None:
-    """Write down which process keeps which model at a place, if there is room on the disk."""
+def write_about(place: KeptPlace, model: str, pid: int, made: LoadMarks | None = None) -> None:
+    """Write down which process keeps which model at a place, and of what it was made, if there is
+    room on the disk.
+    """
     with suppress(OSError), os.fdopen(open_file(place.about, os.O_WRONLY | os.O_CREAT), "w") as out:
         out.truncate()
-        json.dump({"model": model, "pid": pid}, out)
+        json.dump({"model": model, "pid": pid, "made": made or {}}, out)
 
 
 def read_about(place: KeptPlace) -> dict[str, Any]:
-    """What `write_about` wrote; an empty one if it cannot be read."""
-    with suppress(OSError, ValueError), os.fdopen(open_file(place.about, os.O_RDONLY)) as file:
-        match json.loads(file.read(_MOST_ABOUT)):
-            case {"model": str(model), "pid": int(pid)}:
-                return {"model": model, "pid": pid}
+    """Which model and process `write_about` wrote; an empty one if that cannot be read."""
+    match _written(place):
+        case {"model": str(model), "pid": int(pid)}:
+            return {"model": model, "pid": pid}
     return {}
+
+
+def read_marks(place: KeptPlace) -> LoadMarks:
+    """Of what it was made as `write_about` wrote; nothing if that cannot be read."""
+    match _written(place):
+        case {"made": dict(made)}:
+            return {str(name): str(mark) for name, mark in made.items()}
+    return {}
+
+
+def _written(place: KeptPlace) -> Any:
+    with suppress(OSError, ValueError), os.fdopen(open_file(place.about, os.O_RDONLY)) as file:
+        return json.loads(file.read(_MOST_ABOUT))
+    return None
 
 
 def is_locked_by(place: KeptPlace, lock: int) -> bool:
@@ -161,20 +180,35 @@ def all_places() -> list[KeptPlace]:
 
 def kept_key(settings: Settings, folder: Path | None) -> str:
     """The key of the model that the settings choose, whose files are in `folder`."""
+    return _mark(load_facts(settings, folder), KEY_DIGITS)
+
+
+def marks_of(settings: Settings, folder: Path | None) -> LoadMarks:
+    """A mark for each of the facts in the key, that tells whether it is the same."""
+    facts = load_facts(settings, folder)
+    return {name: _mark(fact, MARK_DIGITS) for name, fact in facts.items()}
+
+
+def load_facts(settings: Settings, folder: Path | None) -> dict[str, Any]:
+    """All that makes two loaded models different: the settings of loading by their names, with
+    the files of the adapter; FILES, VERSION, ENVIRONMENT.
+    """
+    values = load_values(settings)
+    code = [stamp(Path(place)) for place in sys.path if place.endswith(INSTALLED)]
+    return {
+        **values,
+        ADAPTER: values[ADAPTER] and files_in(Path(values[ADAPTER])),
+        FILES: folder and files_in(folder),
+        VERSION: [__version__, sys.prefix, code, code_stamp(OWN_CODE)],
+        ENVIRONMENT: variables_of_nets(),
+    }
+
+
+def _mark(facts: Any, digits: int) -> str:
     import hashlib
 
-    adapter = with_home(settings.adapter) if settings.adapter else None
-    facts = [
-        __version__,
-        sys.prefix,
-        [stamp(Path(place)) for place in sys.path if place.endswith(INSTALLED)],
-        code_stamp(OWN_CODE),
-        variables_of_nets(),
-        load_values(settings),
-        [(str(without_links(Path(each))), file_stamps(each)) for each in (folder, adapter) if each],
-    ]
     whole = json.dumps(facts, default=str).encode("utf-8", "backslashreplace")
-    return hashlib.sha256(whole).hexdigest()[:KEY_DIGITS]
+    return hashlib.sha256(whole).hexdigest()[:digits]
 
 
 def kept_keys(settings: Settings, folder: Path | None, *, least: str = BITS[-1]) -> list[str]:
@@ -216,7 +250,7 @@ def load_values(settings: Settings) -> dict[str, Any]:
     names = {item.name for item in fields(ModelOptions)} & {item.name for item in fields(Settings)}
     values = {name: getattr(settings, name) for name in sorted(names - {"offline"})}
     if settings.adapter:
-        values["adapter"] = str(without_links(with_home(settings.adapter)))
+        values[ADAPTER] = str(without_links(with_home(settings.adapter)))
     values["cache"] = str(without_links(settings.cache))
     values["model"] = model_anywhere(settings)
     return values
@@ -263,6 +297,11 @@ def model_folder(settings: Settings) -> Path | None:
     from glmcli.models.names import place_of  # takes as long as all else
 
     return place_of(name, settings.model_options).folder
+
+
+def files_in(folder: Path) -> tuple[str, list[tuple[str, int, int]]]:
+    """Where a file or a folder is, and its stamps."""
+    return str(without_links(folder)), file_stamps(folder)
 
 
 def file_stamps(folder: Path) -> list[tuple[str, int, int]]:

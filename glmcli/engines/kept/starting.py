@@ -97,7 +97,8 @@ def start(place: KeptPlace, lock: int, values: Mapping[str, Any]) -> Link | None
             pass_fds=(listener.fileno(), lock, reading),
         )
         process.returncode = 0  # it outlives us: nobody waits for its end
-        write_about(place, str(values["settings"]["model"]), process.pid)
+        model = str(values["settings"]["model"])
+        write_about(place, model, process.pid, values.get("made"))
         os.close(reading)
         reading = -1
         with suppress(BrokenPipeError), os.fdopen(writing, "w", encoding="utf-8") as pipe:

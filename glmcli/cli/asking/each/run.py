@@ -46,6 +46,10 @@ class AnswerWay(Protocol):
         """What becomes of the lines of a source. Raises GlmError."""
         ...
 
+    def finish(self) -> None:
+        """Ask no more lines: `news` ends as soon as those that are asked alone have their ends."""
+        ...
+
 
 class LinesLeft:
     """The lines that are to be asked: those of a reader which no earlier run has answered."""
@@ -184,6 +188,8 @@ def write_answers(
 ) -> None:
     """Ask and write all lines. What was answered is written, whatever ends this.
 
+    Where the engine fails for good, lines that are being answered are still waited for.
+
     `say` tells a person something. Raises GlmError, Interrupted, Killed, PipeClosed.
     """
     told = set[str]()
@@ -192,14 +198,16 @@ def write_answers(
             if news.place is not None:
                 results.put(news.place, news.answer)
                 results.lost += news.is_lost
-                if news.answer is not None:
-                    alike.check(news.answer)
+                if news.answer is not None and alike.add(news.answer):
+                    way.finish()
             if news.notice and news.notice not in told:
                 told.add(news.notice)
                 how_far.clear()
                 say(news.notice)
             how_far.add(news)
             how_far.show(news.progress)
+        if alike.failed is not None and not cancel.is_set():
+            raise alike.failed
 
 
 @contextmanager
@@ -227,24 +235,27 @@ class Alike:
     def __init__(self, earlier: EarlierRun | None) -> None:
         self._earlier = earlier
         self._message, self._count = "", 0
+        self.failed: GlmError | None = None
+        """What to say where there were so many that it is not the lines' fault."""
 
-    def check(self, answer: LineAnswer) -> None:
-        """Raise GlmError where there are so many that it is not the lines' fault."""
+    def add(self, answer: LineAnswer) -> bool:
+        """Count an answer; whether there were too many."""
         error = answer.error
         if not isinstance(error, EngineError):
             self._count = 0
-            return
-        self._count = self._count + 1 if error.message == self._message else 1
-        self._message = error.message
-        if self._count >= ALIKE:
-            raise GlmError(
-                tr(
-                    "{n} lines in a row failed alike, so the rest was not asked: {message}",
-                    n=self._count,
-                    message=error.message,
-                ),
-                error.hint or how_to_go_on(self._earlier),
-            )
+        else:
+            self._count = self._count + 1 if error.message == self._message else 1
+            self._message = error.message
+            if self._count == ALIKE and self.failed is None:
+                self.failed = GlmError(
+                    tr(
+                        "{n} lines in a row failed alike, so the rest was not asked: {message}",
+                        n=self._count,
+                        message=error.message,
+                    ),
+                    error.hint or how_to_go_on(self._earlier),
+                )
+        return self.failed is not None
 
 
 def how_to_go_on(earlier: EarlierRun | None) -> str:

@@ -149,6 +149,11 @@ class Together:
     ) -> None:
         """`window` is what was set, if it was."""
         self._engine, self._cancel, self._window = engine, cancel, window
+        self._is_ending = False
+
+    def finish(self) -> None:
+        """Ask no more lines, but wait for those whose answers have begun."""
+        self._is_ending = True
 
     def news(self, source: TaskSource) -> Iterator[News]:
         """What becomes of the lines. Raises GlmError where the engine cannot be opened.
@@ -157,7 +162,7 @@ class Together:
         one that ends it takes no other with it.
         """
         again: list[AskedLine] = []
-        while not self._cancel.is_set():
+        while not (self._cancel.is_set() or self._is_ending):
             if again:
                 alone = (n for n, it in enumerate(again) if it.losses == MOST_LOSSES)
                 count = max(1, next(alone, len(again)))
@@ -179,6 +184,7 @@ class Together:
         ]
         prompts = [(line.task.messages, line.task.params) for line in group]
         left, lost = dict.fromkeys(range(len(group))), set[int]()
+        awaited: set[int] | None = None
         with closing(self._engine.batch(prompts, self._cancel)) as items:
             for index, item in items:
                 if isinstance(item, ConnectionLost) and group[index].losses < MOST_LOSSES:
@@ -187,11 +193,15 @@ class Together:
                 if lost:
                     break
                 if is_end(item):
-                    del left[index]
+                    left.pop(index, None)
                 if self._engine.is_open:
                     yield growing[index].add(item)
                 elif isinstance(item, Chunk):
                     yield News(progress=item.progress or Progress("waiting"))
+                if self._is_ending and awaited is None:
+                    awaited = {index for index in left if growing[index].has_begun}
+                if awaited is not None and awaited.isdisjoint(left):
+                    return []
         if not lost:
             return []
         # A process ends by what it answers, if that can be known.
@@ -222,20 +232,33 @@ class Servers:
         self._news: SimpleQueue[tuple[News, bool]] = SimpleQueue()
         """News, and whether the thread that they come from has its engine."""
         self._threads = 0
+        self._is_ending = False
         self._busy_until = 0.0
         """When the server may be asked again, by the monotonic clock: that is for all lines."""
 
     def news(self, source: TaskSource) -> Iterator[News]:
-        """What becomes of the lines. Raises GlmError where the server cannot be asked at all."""
+        """What becomes of the lines.
+
+        Raises GlmError where the server cannot be asked at all, or no more lines can be read; those
+        that it has are waited for.
+        """
         waiting, has_opened = 0, False
+        failed: GlmError | None = None
         while not self._cancel.is_set() or waiting:
-            while waiting < self._at_once and not self._cancel.is_set():
-                line = yield from next_line(source, wait=not waiting)
+            while waiting < self._at_once and not (self._cancel.is_set() or self._is_ending):
+                try:
+                    line = yield from next_line(source, wait=not waiting)
+                except GlmError as exc:
+                    failed = exc
+                    self.finish()
+                    break
                 if line is None:
                     break
                 waiting += 1
                 self._ask(line)
             if not waiting:
+                if failed is not None:
+                    raise failed
                 return
             try:
                 news, is_open = self._news.get(timeout=TICK_S)
@@ -247,6 +270,10 @@ class Servers:
                 raise news.answer.error
             waiting -= news.place is not None
             yield news
+
+    def finish(self) -> None:
+        """Ask no more lines, but wait for those that the server has."""
+        self._is_ending = True
 
     def _ask(self, line: AskedLine) -> None:
         self._lines.put(line)
@@ -314,11 +341,11 @@ class Servers:
         return True
 
     def _wait_until_free(self) -> bool:
-        """Wait as long as the server is known to be busy; whether that was stopped."""
-        while (seconds := self._busy_until - time.monotonic()) > 0:
-            if self._cancel.wait(seconds):
+        """Wait as long as the server is known to be busy; whether no more is to be asked."""
+        while not self._is_ending and (seconds := self._busy_until - time.monotonic()) > 0:
+            if self._cancel.wait(min(seconds, TICK_S)):
                 return True
-        return self._cancel.is_set()
+        return self._is_ending or self._cancel.is_set()
 
 
 def way_to_answers(

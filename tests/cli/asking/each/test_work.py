@@ -8,6 +8,12 @@ import time
 
 import pytest
 
+from glmcli.cli.asking.each.tasks import Task
+from glmcli.cli.asking.each.work import Servers
+from glmcli.config import Settings
+from glmcli.engines.echo import EchoEngine
+from glmcli.errors import UsageError
+from glmcli.types import GenerationParams, Message
 from tests.support.loopback import OK, Connection, Loopback
 
 MODELS = {"data": [{"id": "alpha", "owned_by": "vllm", "max_model_len": 99}]}
@@ -125,6 +131,40 @@ def test_a_server_that_fails_alike_ten_times_in_a_row_is_asked_no_more(ask):
     assert done.err_lines[0].startswith("glm: 10 lines in a row failed alike, so the rest was not")
 
 
+class Ending(Echo):
+    """A server that refuses all but its first lines, which it answers after the refusals."""
+
+    def __init__(self) -> None:
+        super().__init__(takes_s=0.5)
+        self._are_refused = threading.Event()
+        self.refused: list[str] = []
+
+    def __call__(self, connection: Connection) -> None:
+        head, _, body = connection.requests[-1].partition(b"\r\n\r\n")
+        if b"/chat/completions" in head:
+            text = json.loads(body)["messages"][-1]["content"]
+            if text not in ("line 0", "line 1"):
+                self.refused.append(text)
+                answer(connection, "500 Internal Server Error", {"error": "ends"})
+                if len(self.refused) >= 10:
+                    self._are_refused.set()
+                return
+            self._are_refused.wait(20)
+        super().__call__(connection)
+
+
+@pytest.mark.parametrize("options", [(), ("--unordered",)])
+def test_lines_that_are_being_answered_are_waited_for_where_the_others_are_refused(ask, options):
+    server = Ending()
+    found, done = ask(server, 40, "--parallel", "4", *options)
+    by_line = {it["id"]: it for it in found}
+    assert [by_line[n]["text"] for n in (1, 2)] == ["line 0", "line 1"]
+    assert sorted(by_line) == [*range(1, len(server.refused) + 3)]
+    assert 10 <= len(server.refused) <= 12
+    assert done.code == 1
+    assert done.err_lines[0].startswith("glm: 10 lines in a row failed alike, so the rest was not")
+
+
 def test_a_key_that_is_wrong_ends_it_before_the_first_line(ask):
     class Closed(Echo):
         def __call__(self, connection: Connection) -> None:
@@ -132,3 +172,26 @@ def test_a_key_that_is_wrong_ends_it_before_the_first_line(ask):
 
     found, done = ask(Closed(), 3)
     assert (found, done.code) == ([], 6)
+
+
+class Unreadable:
+    """Two lines, behind which the file cannot be read."""
+
+    def __init__(self) -> None:
+        self._places = iter(range(2))
+
+    def take(self, *, wait):
+        for place in self._places:
+            return place, Task(place, place + 1, [Message("user", "one two")], GenerationParams())
+        time.sleep(0.5)  # until both are being answered
+        raise UsageError("it cannot be read")
+
+
+def test_lines_that_are_being_answered_are_waited_for_where_no_more_can_be_read(monkeypatch):
+    slow = EchoEngine(delay_s=0.5)
+    monkeypatch.setattr("glmcli.cli.asking.each.work.open_engine", lambda *_: slow)
+    found = []
+    with pytest.raises(UsageError):
+        for news in Servers(Settings(), 4, threading.Event()).news(Unreadable()):
+            found += [news.answer.reply.text] if news.answer else []
+    assert found == ["one two"] * 2

@@ -9,7 +9,7 @@ from glmcli.cli.asking.each.tasks import Task
 from glmcli.cli.asking.each.work import Together
 from glmcli.engines.echo import EchoEngine
 from glmcli.engines.thread import EngineThread
-from glmcli.errors import ConnectionLost
+from glmcli.errors import ConnectionLost, EngineError
 from glmcli.types import Chunk, GenerationParams, Message, Progress
 
 
@@ -120,3 +120,26 @@ def test_lines_that_had_not_begun_when_a_process_ended_are_not_to_blame():
     assert [each.error and each.error.exit_code for each in found] == [None, 6, None, None]
     assert [each.line for each in found] == [1, 2, 3, 4]
     assert engine.asked[2:] == [["one"], ["two"], ["three", "four"]]
+
+
+class Failing(EchoEngine):
+    """An engine that begins a line, fails at ten others, and would fail at all that come."""
+
+    def batch(self, prompts, cancel):
+        yield 0, Chunk("half ")
+        yield from ((index, EngineError("broken")) for index in range(1, 11))
+        yield 0, Chunk("whole", finish_reason="stop")
+        yield from ((index, EngineError("broken")) for index in range(11, len(prompts)))
+
+
+def test_a_line_that_has_begun_is_waited_for_where_no_more_are_asked():
+    thread = EngineThread("test", lambda report: Failing())
+    way = Together(thread, threading.Event())
+    found = {}
+    with closing(thread):
+        for news in way.news(Lines(*["text"] * 300)):
+            if news.answer is not None:
+                found[news.place] = news.answer.reply and news.answer.reply.text
+            if len(found) == 10:
+                way.finish()
+    assert found == {0: "half whole"} | dict.fromkeys(range(1, 11))

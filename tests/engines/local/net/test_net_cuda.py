@@ -15,6 +15,7 @@ from glmcli.engines.local.engine import LocalEngine
 from glmcli.engines.local.net.decode import PrefixCache
 from glmcli.engines.local.net.fused import verdict
 from glmcli.engines.local.net.fused.open import open_fused
+from glmcli.engines.local.net.fused.small.plain import small_for
 from glmcli.engines.local.net.reader import GPU_BLOCK, free_memory
 from glmcli.errors import OutOfMemory
 from glmcli.types import Chunk, GenerationParams, Message
@@ -58,6 +59,12 @@ def test_scores_equal_those_of_transformers_at_every_place(name: str, tmp_path: 
     scores += [reader.read([token]) for token in IDS[230:]]
     expected = wanted(net_of(name), IDS)
     assert float((torch.cat(scores).cpu() - expected).abs().max()) < 1e-3 * float(expected.std())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_the_kernels_between_the_products_are_used(dtype: torch.dtype):
+    kernels, why = small_for(torch.device("cuda"), dtype)
+    assert (type(kernels).__name__, why) == ("TritonSmall", "")
 
 
 def test_going_back_and_growing_change_nothing_of_what_a_graph_replays(tmp_path: Path):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from glmcli.engines.local.net.fused.decoder import FusedNet, LayerCache, norm, rotary, step
+from glmcli.engines.local.net.fused.decoder import FusedNet, LayerCache, head_scores, rotary, step
 from glmcli.engines.local.net.reader import FEW_ROWS, NetReader
 
 
@@ -37,7 +37,7 @@ def made_scores(net: FusedNet, parts: Sequence[Tensor]) -> Tensor:
     for part in parts:
         at = slice(seen, seen + len(part))
         turn = cos[at][:, None], sin[at][:, None]
-        y = step(plan, weights.layers[0], cache, part, turn, at, None)
-        found.append(weights.head(norm(y, weights.norm, plan.eps)))
+        x, y = step(plan, weights.layers[0], weights.small, cache, part, None, turn, at, None)
+        found.append(head_scores(plan, weights, x, y))
         seen += len(part)
     return torch.cat(found)

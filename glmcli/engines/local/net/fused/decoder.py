@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from glmcli.engines.local.net.fused.attention import attend, attend_each
+from glmcli.engines.local.net.fused.small.plain import Small, Turning, norm
 from glmcli.engines.local.net.reader import FEW_ROWS, block_for
 
 Linear = Callable[[Tensor], Tensor]
@@ -55,8 +56,8 @@ class Layer:
     mlp_norm: Tensor
     gate_up: Linear
     down: Linear
-    query_norm: Tensor | None = None
-    key_norm: Tensor | None = None
+    head_norms: tuple[Tensor, Tensor] | None = None
+    """Of queries and of keys, (head_size,) each."""
     after_attention: Tensor | None = None
     after_mlp: Tensor | None = None
 
@@ -71,6 +72,10 @@ class NetWeights:
     norm: Tensor
     """Its dtype is that of all sums."""
     head: Linear
+    small: Small = field(default_factory=Small)
+    """What is done between the products."""
+    small_lacks: str = ""
+    """Why that is not by kernels of a GPU."""
 
 
 class Looks(Protocol):
@@ -296,7 +301,7 @@ def scores_after(
     weights: NetWeights,
     caches: Sequence[Looks],
     ids: Tensor,
-    turn: tuple[Tensor, Tensor],
+    turn: Turning,
     at: Places,
     mask: Tensor | None,
     last: int,
@@ -306,56 +311,45 @@ def scores_after(
     `caches` are of each layer; `turn` is of the places `at` which the ids are in their texts,
     (tokens, 1, head_size).
     """
-    x = weights.embedding[ids].to(weights.norm)
+    x, y = weights.embedding[ids].to(weights.norm), None
     for layer, cache in zip(weights.layers, caches, strict=True):
-        x = step(plan, layer, cache, x, turn, at, mask)
-    return weights.head(norm(x[-last:], weights.norm, plan.eps)).float()
+        x, y = step(plan, layer, weights.small, cache, x, y, turn, at, mask)
+    return head_scores(plan, weights, x[-last:], y if y is None else y[-last:]).float()
+
+
+def head_scores(plan: Sizes, weights: NetWeights, x: Tensor, y: Tensor | None) -> Tensor:
+    """The scores of x + y, (tokens, width), in the dtype of the head."""
+    return weights.head(weights.small.norm_after(x, y, weights.norm, plan.eps)[1])
 
 
 def step(
     plan: Sizes,
     layer: Layer,
+    small: Small,
     cache: Looks,
     x: Tensor,
-    turn: tuple[Tensor, Tensor],
+    y: Tensor | None,
+    turn: Turning,
     at: Places,
     mask: Tensor | None,
-) -> Tensor:
-    """One layer over (tokens, width), whose places in the text are `at`."""
-    heads, groups, eps = plan.heads, plan.groups, plan.eps
-    parts = layer.qkv(norm(x, layer.norm, eps)).view(-1, heads + 2 * groups, plan.head_size)
-    if layer.query_norm is None or layer.key_norm is None:
-        turned = rotate(parts[:, : heads + groups], turn)
-    else:
-        queries = norm(parts[:, :heads], layer.query_norm, eps)
-        keys = norm(parts[:, heads : heads + groups], layer.key_norm, eps)
-        turned = rotate(torch.cat((queries, keys), 1), turn)
-    queries, keys, values = turned[:, :heads], turned[:, heads:], parts[:, heads + groups :]
-    seen = layer.out(cache.look(queries, keys, values, at, mask))
+) -> tuple[Tensor, Tensor]:
+    """One layer over x + y, each (tokens, width), whose places in the text are `at`.
+
+    Returns such a pair again: the sum waits for the norm that follows it.
+    """
+    queries, count, eps = plan.heads, plan.heads + plan.groups, plan.eps
+    x, normed = small.norm_after(x, y, layer.norm, eps)
+    parts = layer.qkv(normed).view(-1, count + plan.groups, plan.head_size)
+    turned = small.turned(parts[:, :count], turn, layer.head_norms, queries, eps)
+    seen = cache.look(turned[:, :queries], turned[:, queries:], parts[:, count:], at, mask)
+    y = layer.out(seen)
     if layer.after_attention is not None:
-        seen = norm(seen, layer.after_attention, eps)
-    x = x + seen
-    gate, up = layer.gate_up(norm(x, layer.mlp_norm, eps)).chunk(2, -1)
-    y = layer.down(nn.functional.silu(gate) * up)
+        y = norm(y, layer.after_attention, eps)
+    x, normed = small.norm_after(x, y, layer.mlp_norm, eps)
+    y = layer.down(small.gated(layer.gate_up(normed)))
     if layer.after_mlp is not None:
         y = norm(y, layer.after_mlp, eps)
-    return x + y
-
-
-def norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """RMS norm over the last dimension; in halves rounded where transformers rounds."""
-    few = FEW_ROWS if x.device.type == "cpu" else 1
-    if x.dtype is torch.float32 and len(x) <= few and x.dim() == 2:
-        # torch's own takes four times as long for a single row.
-        sizes = torch.stack([torch.dot(row, row) for row in x])[:, None]
-        return (x * sizes.mul_(1 / x.shape[1]).add_(eps).rsqrt_()).mul_(weight)
-    return nn.functional.rms_norm(x, (x.shape[-1],), None, eps) * weight
-
-
-def rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotary positions over (tokens, heads, size): a number and that half a head on are a pair."""
-    cos, sin = turn
-    return x * cos + x.roll(x.shape[-1] // 2, -1) * sin
+    return x, y
 
 
 def rotary(frequencies: Tensor, tokens: int, like: Tensor) -> tuple[Tensor, Tensor]:

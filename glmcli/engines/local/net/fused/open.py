@@ -5,6 +5,7 @@ Knows nothing of text, nor of how the proof is come by: see verdict.py.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from glmcli.config.models import ModelOptions
@@ -37,27 +38,29 @@ def open_fused(checkpoint: Checkpoint, options: ModelOptions, report: Report) ->
         linears = few_linears(
             number_format, placement.device, placement.sums, folder, keep=cache.may_write
         )
-    runner = weights_told(runner_of(verdict["apart"], linears), checkpoint, number_format)
     defaults, stop_ids = read_defaults(checkpoint)
     if fused is None:
         fused = load_fused(net, checkpoint, placement, linears, report)
         if options.quantize != "none" and placement.device != "cpu":
             check_runs(fused, net)
+    lacks = {**linears.lacks, tr("small steps"): fused.weights.small_lacks}
+    runner = runner_of(verdict["apart"], linears, lacks)
     return LoadedNet(
         fused,
         defaults,
         stop_ids,
         device=f"{placement.device} {number_format}",
-        runner=runner,
+        runner=weights_told(runner, checkpoint, number_format),
         weight_bytes=linears.weight_bytes,
     )
 
 
-def runner_of(apart: float, linears: Linears) -> str:
-    """How the fused decoder runs, for `--stats`."""
+def runner_of(apart: float, linears: Linears, lacks: Mapping[str, str]) -> str:
+    """How the fused decoder runs, for `--stats`; `lacks` is why a kernel is not used, if so."""
     runner = tr("fused decoder, within {apart:.1g} of transformers' scores", apart=apart)
-    for bits, why in linears.lacks.items():
-        runner = tr("{runner}, no kernel for {bits} ({why})", runner=runner, bits=bits, why=why)
+    for name, why in lacks.items():
+        if why:
+            runner = tr("{runner}, no kernel for {bits} ({why})", runner=runner, bits=name, why=why)
     if linears.sums is linears.dtype:
         return runner
     return tr("{runner}, sums in float32", runner=runner)

@@ -16,6 +16,7 @@ from glmcli.engines.local.net.fused.bits.rounding import Kept
 from glmcli.engines.local.net.fused.decoder import FusedNet, Layer, Linear, NetWeights, Sizes
 from glmcli.engines.local.net.fused.linears import HEAD_PLACE, Linears
 from glmcli.engines.local.net.fused.plan import Dimensions, names_of
+from glmcli.engines.local.net.fused.small.plain import small_for
 from glmcli.engines.local.net.load import load_errors, load_placed
 from glmcli.engines.local.net.placement import Placement
 from glmcli.engines.local.net.plain.files import WeightSource, open_files
@@ -130,7 +131,8 @@ class WeightsReader:
         def norm(name: str) -> Tensor | None:
             return self._small(f"{prefix}{name}.weight") if name else None
 
-        queries, keys = norm(names.query_norm), norm(names.key_norm)
+        head_norms = norm(names.query_norm), norm(names.key_norm)
+        queries, keys = (each if each is None else each[self._order] for each in head_norms)
         return Layer(
             norm=self._small(f"{prefix}input_layernorm.weight"),
             qkv=linear("qkv", names.qkv, self._qkv_rows()),
@@ -138,8 +140,7 @@ class WeightsReader:
             mlp_norm=self._small(f"{prefix}{names.mlp_norm}.weight"),
             gate_up=linear("gate_up", names.gate_up),
             down=linear("down", [names.down]),
-            query_norm=queries if queries is None else queries[self._order],
-            key_norm=keys if keys is None else keys[self._order],
+            head_norms=None if queries is None or keys is None else (queries, keys),
             after_attention=norm(names.after_attention),
             after_mlp=norm(names.after_mlp),
         )
@@ -158,7 +159,9 @@ class WeightsReader:
         table = self._take(f"{names.embedding}.weight")
         is_small = table.dtype.itemsize < dtype.itemsize
         embedding = table.to(self._device, table.dtype if is_small else dtype)
-        return NetWeights(embedding, layers, self._small(f"{names.norm}.weight"), head)
+        norm = self._small(f"{names.norm}.weight")
+        small, why = small_for(self._device, norm.dtype)
+        return NetWeights(embedding, layers, norm, head, small, why)
 
     def _tensor(self, name: str) -> Tensor:
         return self._take(name).to(self._device, self._linears.dtype)

@@ -126,7 +126,7 @@ def test_where_there_is_no_kernel_plain_torch_multiplies_and_it_is_said(tmp_path
     folder = tmp_path / "shelf"
     few = few_linears("int4", "meta", torch.bfloat16, folder, keep=False)
     assert few.lacks.keys() == {"int8", "int4"}
-    runner = runner_of(1e-3, few)
+    runner = runner_of(1e-3, few, few.lacks)
     assert all(f"no kernel for {bits} (" in runner for bits in few.lacks)
     bits, x = Int4("meta", torch.bfloat16), torch.randn(1, 128)
     for place in ("head", "0.down"):

@@ -210,7 +210,7 @@ def test_a_decoder_that_differs_steps_aside_and_the_reply_is_right(tmp_path, mon
     folder = saved("llama", tmp_path / "net")
     checkpoint, options = opened(folder, tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("glmcli.engines.local.net.fused.decoder.rotate", wrong)
+        patch.setattr("glmcli.engines.local.net.fused.small.plain.rotate", wrong)
         model = open_module.open_model(checkpoint, options, lambda progress: None)
     assert "differ" in model.runner
     expected = wanted(net_of("llama"), IDS[:9])[-1:]

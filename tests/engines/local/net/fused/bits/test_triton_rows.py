@@ -15,7 +15,7 @@ triton = pytest.importorskip("triton", reason="Triton is not installed")
 
 def test_its_sums_are_those_of_plain_torch(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "tests.support.interpreted"],
+        [sys.executable, "-m", "tests.support.interpreted", "rows"],
         env={**os.environ, "TRITON_INTERPRET": "1"},
         capture_output=True,
         text=True,

@@ -23,13 +23,13 @@ Ask = Callable[[list[dict[str, str]], int], dict[str, Any]]
 
 
 def engine(options: dict[str, Any]) -> Ask:
-    """An engine of glm: the model in this process, or a server."""
+    """An engine of glm, without guesses: the model in this process, or a server."""
     from glmcli.config import load_settings
     from glmcli.engines import open_engine
     from glmcli.measure.speed import timed_reply
     from glmcli.types import Message
 
-    opened = open_engine(load_settings(options), lambda progress: None)
+    opened = open_engine(load_settings({"speculate": "false", **options}), lambda progress: None)
 
     def ask(messages: list[dict[str, str]], tokens: int) -> dict[str, Any]:
         sent = [Message(item["role"], item["content"]) for item in messages]  # type: ignore[arg-type]

@@ -90,7 +90,10 @@ def lengths_of(text: str) -> tuple[int, ...]:
 
 
 def measured(settings: Settings, plan: Plan) -> tuple[BenchResult, bool]:
-    """Everything that can be measured, and whether an interrupt ended it before it was done."""
+    """Everything that can be measured, and whether an interrupt ended it before it was done.
+
+    Without guesses, which some texts make many of and others none, unless they are asked for.
+    """
     import time
 
     from glmcli.engines import check_followed, folder_lines, is_local, open_alone, split_name
@@ -101,6 +104,7 @@ def measured(settings: Settings, plan: Plan) -> tuple[BenchResult, bool]:
     from glmcli.terminal.replies.text import StatusLine
 
     check_followed(settings)
+    settings = replace(settings, speculate=settings.speculate or False)
     err = outputs(settings.plain)[1]
     for line in folder_lines(settings):
         err.say(f"{line}\n")

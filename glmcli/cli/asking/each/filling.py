@@ -32,6 +32,11 @@ class FilledPrompt:
                 tr('{{text}} is the line: --prompt "Translate: {{text}}"'),
             )
 
+    @staticmethod
+    def can_name(name: str) -> bool:
+        """Whether a field can stand in a prompt."""
+        return bool(_PLACE.fullmatch(f"{{{name}}}"))
+
     def filled(self, fields: Mapping[str, Any]) -> str:
         """The prompt for a line; what a field says is text. Raises UsageError for unknown ones."""
 

@@ -1,5 +1,5 @@
 """What the first lines tell before a model is loaded: whether it is the right kind of file, and
-whether a field that is asked for is in any line.
+whether any line has a field that is asked for, or a prompt.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from glmcli.cli.asking.each.filling import WHOLE_LINE, there_are
+from glmcli.cli.asking.each.filling import WHOLE_LINE, FilledPrompt, there_are
 from glmcli.cli.asking.each.lines import LINES_AHEAD, NAME_OF_STDIN, LineReader, RawLine
-from glmcli.cli.asking.each.tasks import LineForm
+from glmcli.cli.asking.each.tasks import LINE_FIELDS, LineForm, line_text, what_it_needs
 from glmcli.errors import UsageError
 from glmcli.files import parse_json
 from glmcli.harmless import quoted
@@ -47,7 +47,11 @@ def check_start(reader: LineReader, form: LineForm, stopped: Callable[[], bool])
         )
     if form.is_json or is_object:
         if reader.has_all or len(lines) >= LINES_AHEAD:
-            check_fields(form, objects, None if reader.has_all else len(lines))
+            looked_at = None if reader.has_all else len(lines)
+            if not objects and all(map(is_legible, lines)):
+                raise no_object(reader.name, looked_at)
+            check_fields(form, objects, looked_at)
+            check_prompts(form, objects, looked_at)
         return
     check_fields(form, [{WHOLE_LINE: ""}])
     if reader.has_all and len(lines) == 1 and b"\r" in lines[0].data:
@@ -80,6 +84,56 @@ def check_several(name: str, lines: list[RawLine], first: Any) -> None:
             tr("{name} is JSON, but not an object a line", name=name),
             tr("{command} makes it so", command=shlex.join(words)),
         )
+
+
+def is_legible(line: RawLine) -> bool:
+    """Whether a line can be read; else it has an error of its own."""
+    with suppress(UsageError):
+        line_text(line)
+        return True
+    return False
+
+
+def no_object(name: str, looked_at: int | None) -> UsageError:
+    """The error for lines that are to be objects, of which none is one, of so many."""
+    message = tr("no line of {name} is a JSON object", name=name)
+    if looked_at is not None:
+        message = tr(
+            "none of the first {n:,} lines of {name} is a JSON object", n=looked_at, name=name
+        )
+    return UsageError(
+        message,
+        tr('each needs a form like {{"prompt": "Hi"}}; a prompt a line needs another file name'),
+    )
+
+
+def check_prompts(
+    form: LineForm, records: Sequence[Mapping[str, Any]], looked_at: int | None = None
+) -> None:
+    """Raise UsageError where no line, of so many, says what is to be asked, and nothing else."""
+    if form.prompt or form.earlier_asks or not records:
+        return
+    if any(record.get(name) is not None for record in records for name in ("prompt", "messages")):
+        return
+    message = tr("no line has a prompt")
+    if looked_at is not None:
+        message = tr("none of the first {n:,} lines has a prompt", n=looked_at)
+    fields = next(filter(None, map(fields_to_send, records)), {})
+    if not fields:
+        raise UsageError(message, what_it_needs())
+    # What is to be asked is text, and longer than what only describes it.
+    name = max(fields, key=lambda it: len(fields[it]) if isinstance(fields[it], str) else -1)
+    way = tr('--prompt "{place}" sends a field of each line', place=f"{{{name}}}")
+    raise UsageError(message, tr("; ").join([way, there_are(fields)]))
+
+
+def fields_to_send(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a line that only `--prompt` can send."""
+    return {
+        name: value
+        for name, value in record.items()
+        if value is not None and name not in LINE_FIELDS and FilledPrompt.can_name(name)
+    }
 
 
 def check_fields(

@@ -84,6 +84,11 @@ class LineForm:
     objects: int = 0
     """Lines that are objects, but are asked as text."""
 
+    @property
+    def earlier_asks(self) -> bool:
+        """Whether a line needs no prompt, since the messages before it end with one."""
+        return is_question(self.earlier)
+
     def task(self, line: RawLine) -> Task | BadLine:
         """What a line asks for; whatever is wrong with it is told, not raised."""
         name: Id = line.number
@@ -130,20 +135,27 @@ class LineForm:
         if said is not None:
             check_said(said)
             question = Message("user", self.framed(said))
-        elif own.messages and own.messages[-1].role in ("user", "tool"):
+        elif is_question(own.messages):
             question = own.messages.pop()
             check_said(question.text)
         if question is None:
-            raise UsageError(
-                tr("there is no prompt in the line"),
-                tr('it needs a "prompt", or "messages" that end with one of the user'),
-            )
+            raise UsageError(tr("there is no prompt in the line"), what_it_needs())
         question = replace(question, text=join_files(question.text, self.files))
         check_prompt(question.text)
         messages = own.prompt(question)
         for each in messages:
             check_message(each.text + each.thinking + each.name + each.tools)
         return messages
+
+
+def is_question(messages: Sequence[Message]) -> bool:
+    """Whether messages end with one that is to be answered."""
+    return bool(messages) and messages[-1].role in ("user", "tool")
+
+
+def what_it_needs() -> str:
+    """What makes a question of a line without one, as a hint."""
+    return tr('it needs a "prompt", or "messages" that end with one of the user')
 
 
 def line_text(line: RawLine) -> str:

@@ -78,7 +78,7 @@ def test_objects_have_ids_and_bad_lines_are_errors_in_their_place(each):
 
 
 def test_the_name_of_a_file_says_that_its_lines_are_objects(each):
-    assert each("words\n", name="in.jsonl").code == 1
+    assert each("words\n", name="in.jsonl").code == 2
     assert each("words\n", name="in.txt").code == 0
 
 
@@ -116,6 +116,13 @@ def test_what_would_be_wrong_of_all_lines_is_told_once_before_the_model(each, li
     done = each(lines, "--prompt", "x {nope}", model="./nosuch")
     assert (done.out, done.code) == ("", 2)
     assert done.err_lines[1].startswith("hint: ")
+
+
+@pytest.mark.parametrize("lines", ['{"id": 1, "q": "Hi"}\n' * 60, '"one"\n"two"\n'])
+def test_lines_of_json_without_a_prompt_are_refused_before_the_model(each, lines):
+    done = each(lines, "--skip-done", "out", model="./nosuch", name="in.jsonl")
+    assert (done.out, done.code, len(done.err_lines)) == ("", 2, 2)
+    assert done.err_lines[0].startswith("glm: no line ")
 
 
 def test_what_belongs_to_all_lines_is_sent_with_each(each, glm, tmp_path):

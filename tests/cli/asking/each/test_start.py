@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 
 import pytest
 
@@ -11,9 +12,10 @@ from glmcli.cli.asking.each.lines import LINES_AHEAD, LineReader, open_lines
 from glmcli.cli.asking.each.start import check_start
 from glmcli.cli.asking.each.tasks import LineForm
 from glmcli.errors import UsageError
-from glmcli.types import GenerationParams
+from glmcli.types import GenerationParams, Message
 
 ONE = '{"prompt": "one"}\n'
+NEEDED = 'it needs a "prompt", or "messages" that end with one of the user'
 
 
 def never() -> bool:
@@ -132,7 +134,55 @@ def test_a_field_that_no_line_has_is_told_once_and_before(start, data, hint):
 
 def test_a_field_that_some_line_has_is_an_error_of_the_others_alone(start):
     assert start(ONE * 3 + '{"nope": 1}\n', "x {nope}") == []
-    assert start("# broken\n", "x {nope}", name="in.jsonl") == []
+    assert start("# broken\n{}\n" + '{"nope": 1}\n', "x {nope}", name="in.jsonl") == []
+
+
+TEXTS = '{"id": 1, "lang": "fr", "text": "Say it", "n": 7, "no name": "Say more", "x": null}\n'
+
+
+@pytest.mark.parametrize(
+    ("data", "hint"),
+    [
+        (TEXTS * 3, '--prompt "{text}" sends a field of each line; its fields: lang, text, n'),
+        ('{"n": 7}\n', '--prompt "{n}" sends a field of each line; its fields: n'),
+        ("{}\n" + TEXTS, '--prompt "{text}" sends a field of each line; its fields: lang, text, n'),
+        ('{"id": 1, "prompt": null, "seed": 1, "no name": "x"}\n', NEEDED),
+        ("{}\n", NEEDED),
+    ],
+)
+def test_lines_without_a_prompt_are_refused_with_a_field_that_can_be_sent(start, data, hint):
+    with pytest.raises(UsageError) as raised:
+        start(data)
+    assert (raised.value.message, raised.value.hint) == ("no line has a prompt", hint)
+
+
+@pytest.mark.parametrize("field", ['"prompt": "one"', '"messages": []', '"prompt": 7'])
+def test_where_some_line_has_a_prompt_that_is_an_error_of_the_others_alone(start, field):
+    assert start(TEXTS * 3 + f"{{{field}}}\n") == []
+
+
+def test_lines_without_a_prompt_of_a_long_file_are_refused_by_its_first_lines(start):
+    with pytest.raises(UsageError, match=r"none of the first 1,000 lines has a prompt"):
+        start(TEXTS * (LINES_AHEAD + 1))
+
+
+def test_lines_need_no_prompt_where_that_stands_before_them_all(tmp_path):
+    (tmp_path / "in").write_text(TEXTS)
+    for role, is_enough in (("user", True), ("assistant", False)):
+        made = LineForm(GenerationParams(), earlier=[Message(role, "Hi")])
+        with nullcontext() if is_enough else pytest.raises(UsageError):
+            assert [*check_start(open_lines(str(tmp_path / "in")), made, never)] == []
+
+
+@pytest.mark.parametrize("data", ["one\ntwo\n", "{'prompt': 'one'}\n", '"one"\n"two"\n', "7\n"])
+def test_a_file_that_is_called_jsonl_and_has_no_object_is_refused(start, data):
+    with pytest.raises(UsageError) as raised:
+        start(data, name="in.jsonl")
+    assert raised.value.message == "no line of in.jsonl is a JSON object"
+    assert raised.value.hint.startswith('each needs a form like {"prompt": "Hi"};')
+    assert start(data.encode() + b"\xff\n", name="in.jsonl") == []
+    with pytest.raises(UsageError, match=r"none of the first 1,000 lines of in\.jsonl is"):
+        start(data * (LINES_AHEAD + 1), name="in.jsonl")
 
 
 def test_of_a_long_file_the_first_lines_are_looked_at(start):

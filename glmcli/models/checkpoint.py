@@ -22,7 +22,7 @@ from glmcli.models.chatglm import check_chatglm
 from glmcli.models.files.agreement import check_places, check_sizes
 from glmcli.models.files.folder import check_folder, has_tokenizer, read_config
 from glmcli.models.files.headers import Tensor, read_weights
-from glmcli.models.files.packed import Packing, unpacked
+from glmcli.models.files.packed import Packing, as_read
 from glmcli.models.files.small import bad_download, read_checkpoint_json
 from glmcli.models.hub import no_tokenizer
 from glmcli.models.meaning import stated_window, text_part
@@ -41,7 +41,7 @@ class Checkpoint:
     """What people call the model, short: "smollm2", "chatglm3-6b"."""
     folder: Path
     config: dict[str, Any]
-    """config.json as it is, but for the packing of weights that we unpack."""
+    """config.json as it is, but for the packing of weights that we unpack; of a decoder alone."""
     weights: tuple[Path, ...]
     """The files that hold the weights: all .safetensors, or all .bin."""
     size_bytes: int
@@ -50,6 +50,8 @@ class Checkpoint:
     """What is in the files, unpacked; empty for .bin."""
     packing: Packing | None = None
     """How the weights are packed that we unpack; `tensors` and `config` know nothing of it."""
+    stored: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Tensor -> name in the files, of the decoder in a model that also sees pictures."""
     index: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Tensor -> file name; empty if there is no index."""
     adapter: Adapter | None = None
@@ -115,7 +117,7 @@ def open_folder(folder: Path, *, name: str, options: ModelOptions) -> Checkpoint
             )
         weights = read_weights(folder)
         adapter = find_adapter(options.adapter, folder, config)
-        config, tensors, packing = unpacked(config, weights.tensors)
+        config, tensors, packing, stored = as_read(config, weights.tensors)
         check_sizes(config, tensors)
         if options.window:
             check_places(options.window, text_part(config), tensors)
@@ -132,6 +134,7 @@ def open_folder(folder: Path, *, name: str, options: ModelOptions) -> Checkpoint
         size_bytes=weights.size_bytes,
         tensors=tensors,
         packing=packing,
+        stored=stored,
         index=weights.index,
         adapter=adapter,
         window=options.window or stated_window(text_part(config)),

@@ -26,7 +26,7 @@ from glmcli.models.bits import (
 )
 from glmcli.models.checkpoint import Checkpoint, find_checkpoint
 from glmcli.models.files.headers import Tensor, read_weights
-from glmcli.models.files.packed import Packing, unpacked
+from glmcli.models.files.packed import Packing, as_read
 from glmcli.models.libraries import installed_version
 from glmcli.types import Report
 
@@ -129,7 +129,7 @@ def weights_of(
     """What is in the files of weights, see `unpacked`; nothing if they cannot be read."""
     try:
         weights = read_weights(folder)
-        config, tensors, packing = unpacked(config, weights.tensors)
+        config, tensors, packing, _ = as_read(config, weights.tensors)
     except (ModelError, OSError):
         return config, {}, None
     return config, tensors or assumed_tensors(weights.size_bytes, config), packing

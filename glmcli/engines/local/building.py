@@ -30,6 +30,8 @@ def library_config(checkpoint: Checkpoint, library: Any) -> Any:
         library.CONFIG_MAPPING[checkpoint.family]
     try:
         with build_limits():
+            if checkpoint.stored:  # not what config.json is of
+                return library.AutoConfig.for_model(checkpoint.family, **without_family(checkpoint))
             found = library.AutoConfig.from_pretrained(
                 checkpoint.folder,
                 trust_remote_code=checkpoint.remote_code,
@@ -43,6 +45,11 @@ def library_config(checkpoint: Checkpoint, library: Any) -> Any:
     except Exception as exc:  # each family's config class checks in its own way
         message = tr("{name}: bad config.json: {why}", name=checkpoint.name, why=first_line(exc))
         raise bad_download(message) from exc
+
+
+def without_family(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The fields of a config but for the family."""
+    return {name: value for name, value in checkpoint.config.items() if name != "model_type"}
 
 
 def build_limits(cpu_s: float | None = None) -> AbstractContextManager[None]:

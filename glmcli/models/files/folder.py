@@ -58,6 +58,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         ("generation_config.json", fields.GENERATION),
         ("tokenizer_config.json", fields.TOKENIZER),
         ("special_tokens_map.json", fields.TOKENIZER),
+        ("chat_template.json", fields.TOKENIZER),
     ):
         if (folder / name).exists():
             values = read_checkpoint_json(folder / name)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from glmcli.errors import ModelError
 from glmcli.language import tr
+from glmcli.models.files.decoder import decoder_of
 from glmcli.models.files.headers import Tensor
 from glmcli.models.files.small import bad_download
 
@@ -66,6 +67,17 @@ class Packing:
     def is_turned(self) -> bool:
         """Whether matrices lie as (in, out)."""
         return self.kind in ("gptq", "awq")
+
+
+def as_read(
+    config: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> tuple[dict[str, Any], Mapping[str, Tensor], Packing | None, dict[str, str]]:
+    """A checkpoint as nets see it: unpacked, and of a model that sees pictures the decoder alone.
+
+    With how it is packed, and the names of the decoder's tensors in the files. Raises ModelError.
+    """
+    config, tensors, stored = decoder_of(dict(config), tensors)
+    return *unpacked(config, tensors), stored
 
 
 def unpacked(

@@ -6,6 +6,7 @@ Knows nothing of prompts, tokenizers or sampling, nor of which net is chosen: se
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,7 +81,11 @@ def load_placed(
             loading.tick,
             every_s=Loading.EVERY_S,
         )
-    if is_text_part(checkpoint, recipe):
+    if checkpoint.stored:
+        info["unexpected_keys"] = [
+            key for key in info["unexpected_keys"] if key in checkpoint.stored
+        ]
+    elif is_text_part(checkpoint, recipe):
         info["unexpected_keys"] = of_text_part(info["unexpected_keys"])
     check_loaded(checkpoint, info, [name for name, _ in net.named_buffers()])
     check_float16(checkpoint, net, placement)
@@ -107,6 +112,8 @@ def from_pretrained(
     state = whole_state(checkpoint, placement.dtype) if is_packed else None
     if is_packed:
         chosen["state_dict"] = state
+    elif checkpoint.stored:
+        chosen["key_mapping"] = prefixes_of(checkpoint.stored)
     net, info = recipe.net_class.from_pretrained(
         None if is_packed else checkpoint.folder,
         config=recipe.config,
@@ -126,6 +133,19 @@ def from_pretrained(
             key for key in info["unexpected_keys"] if not is_no_bias(key, state[key])
         ]
     return net, info
+
+
+def prefixes_of(stored: Mapping[str, str]) -> dict[str, str]:
+    """What the names in the files begin with, as patterns -> what those of the net begin with."""
+    found = {}
+    for name, place in stored.items():
+        names, places = name.split("."), place.split(".")
+        while names and places and names[-1] == places[-1]:
+            del names[-1], places[-1]
+        instead, before = ("".join(f"{part}." for part in parts) for parts in (names, places))
+        if before:
+            found[f"^{re.escape(before)}"] = instead
+    return found
 
 
 def is_no_bias(name: str, tensor: torch.Tensor) -> bool:

@@ -67,6 +67,7 @@ def find_template(
     # The tokenizer may still state the window before it was widened.
     if options.window or theirs <= (trained_window(config) or 0):
         theirs = 0
+    chat_tokenizer.take_template_beside(tokenizer, checkpoint.folder)
     choose_template(tokenizer, options.template)
     limit = min([limit for limit in (window, theirs) if limit], default=SANE_WINDOW)
     return ChatTemplate(tokenizer), limit if limit < SANE_WINDOW else None

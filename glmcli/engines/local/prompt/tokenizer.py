@@ -99,6 +99,16 @@ class ChatTokenizer:
         return found
 
 
+def take_template_beside(tokenizer: Any, folder: Path) -> None:
+    """Give a tokenizer without a template that of a model that also sees pictures, if it is such.
+
+    Older ones have it in a file of its own, which tokenizers do not read. Raises ModelError.
+    """
+    path = folder / "chat_template.json"
+    if not tokenizer.chat_template and path.exists():
+        tokenizer.chat_template = read_checkpoint_json(path).get("chat_template")
+
+
 def find_proven(folder: Path, cache: Cache, *, again: bool) -> ChatTokenizer | None:
     """The tokenizer of a folder if it was found to be the same as transformers'; else None."""
     verdict = {} if again else read_verdict(verdict_path(folder, cache))

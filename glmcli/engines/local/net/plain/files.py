@@ -5,7 +5,7 @@ Each is read when it is asked for. Knows nothing of nets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -43,10 +43,17 @@ def open_files(checkpoint: Checkpoint, dtype: torch.dtype) -> Iterator[WeightSou
             state = read_bin(path)
             owners |= dict.fromkeys(state, state.__getitem__)
     source = WeightSource(lambda name: owners[name](name), frozenset(owners))
+    if checkpoint.stored:
+        source = renamed(source, checkpoint.stored)
     if checkpoint.packing is not None:
         unpacker = Unpacker(checkpoint.packing, source.take, source.present, dtype)
         source = WeightSource(unpacker.take, unpacker.present, unpacker.few)
     yield source
+
+
+def renamed(source: WeightSource, stored: Mapping[str, str]) -> WeightSource:
+    """The same tensors by other names: those that are `stored`, and no more."""
+    return WeightSource(lambda name: source.take(stored[name]), frozenset(stored))
 
 
 def whole_state(checkpoint: Checkpoint, dtype: torch.dtype) -> dict[str, Tensor]:

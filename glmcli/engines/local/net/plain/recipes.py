@@ -15,6 +15,7 @@ from glmcli.engines.local.net.recipe import Recipe
 from glmcli.errors import ModelError
 from glmcli.language import later, tr
 from glmcli.models.checkpoint import Checkpoint
+from glmcli.models.files.decoder import SEEING
 
 if TYPE_CHECKING:
     import transformers
@@ -23,6 +24,8 @@ PLAIN_ATTENTION = (None, "eager", "sdpa")
 """What a checkpoint may ask for; for any other transformers may fetch native code from the hub."""
 UNSTEADY = {"reformer": later("they draw lots, so that no reply can be checked")}
 """Families whose `generate` cannot be followed, and why."""
+WHOLE = ("glm4v_moe", "qwen3_vl_moe", "aya_vision", "lfm2_vl")
+"""Families that see pictures, whose decoder is no family of its own: read whole."""
 CAUSAL = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 
 
@@ -78,7 +81,8 @@ def recipe_of_transformers(checkpoint: Checkpoint) -> Recipe:
         )
     kinds = checkpoint.config.get("architectures") or ["ForCausalLM"]
     causal = (*CAUSAL, CLASSES.get(family, CAUSAL[0]))
-    if not remote and (family not in CLASSES or not any(kind.endswith(causal) for kind in kinds)):
+    is_known = family in CLASSES or sees_pictures(family)
+    if not remote and not (is_known and any(kind.endswith(causal) for kind in kinds)):
         raise ModelError(
             tr("{name} is a {kind}, not a model that continues text", name=name, kind=kinds[0]),
             tr("choose a chat model"),
@@ -100,12 +104,19 @@ def net_class_of(
     By what AutoConfig made of config.json, which may be another family than that is named there.
     Not AutoModel, which would prefer remote code to its own where that is trusted. Raises KeyError.
     """
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
+    if sees_pictures(config.model_type):
+        return config, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config)]
     own = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     if own.__dict__.get("config_class") is config.sub_configs.get("text_config", ()):
         config = config.get_text_config()  # as AutoModel does: the text part of a larger net
     return config, own
+
+
+def sees_pictures(family: str) -> bool:
+    """Whether a family is read whole; of one whose decoder is read alone this is not the name."""
+    return family in WHOLE or family in SEEING
 
 
 def drop_attention(config: transformers.PreTrainedConfig) -> None:

@@ -24,6 +24,8 @@ UNREADABLE = "\ufffd"
 """What stands for bytes that are not UTF-8."""
 LONGEST_TEXT = 10_000
 """Letters of one token; the longest there are have about 128."""
+ANSWER_MARKS = ("<answer>", "</answer>", "<|begin_of_box|>", "<|end_of_box|>")
+"""Tokens around answers of GLM's models that see pictures, which show nothing, as special ones."""
 _REPLY_CHARS = 2_000_000
 """As of a server's reply. With reasonable tokens the window ends a reply long before."""
 
@@ -160,6 +162,8 @@ class TokenBytes:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
+        is_glm = vocabulary.token_to_id("[gMASK]") is not None
+        self._marks = {vocabulary.token_to_id(mark) for mark in ANSWER_MARKS if is_glm}
         with errors_of(tr("the model's tokenizer"), tr("choose another model")):
             self._anchor = find_anchor(vocabulary)
         self._anchor_text = self._decoded(self._anchor)
@@ -184,7 +188,7 @@ class TokenBytes:
 
     def _decoded(self, *ids: int) -> str:
         with errors_of(tr("the model's tokenizer"), tr("choose another model")):
-            text = self._vocabulary.decode(ids)
+            text = self._vocabulary.decode([each for each in ids if each not in self._marks])
         if len(text) > LONGEST_TEXT:
             raise ModelError(
                 tr("the text of a token has more than {most:,} letters", most=LONGEST_TEXT),

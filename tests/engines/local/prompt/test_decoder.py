@@ -3,10 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models
+from tokenizers import AddedToken, Tokenizer, models
 
 from glmcli.conversation.reasoning import held_back
-from glmcli.engines.local.prompt.decoder import BytesDecoder, DecodedReply, TokenBytes
+from glmcli.engines.local.prompt.decoder import ANSWER_MARKS, BytesDecoder, DecodedReply, TokenBytes
 from glmcli.engines.reply import Marks, Reasoning, StopStrings
 from glmcli.errors import EngineError, ModelError
 from glmcli.types import Usage
@@ -131,8 +131,27 @@ def test_a_vocabulary_without_text_is_refused():
         def decode(self, ids):
             return ""
 
+        def token_to_id(self, token):
+            return None
+
     with pytest.raises(ModelError, match="no text"):
         TokenBytes(Empty())
+
+
+@pytest.mark.parametrize("family_mark", ["[gMASK]", "[MASK]"])
+def test_marks_around_answers_of_glm_are_no_text(family_mark):
+    """Other models may be asked for `<answer>`, and what reads them looks for it."""
+    tokenizer = Tokenizer.from_str(TOKENIZERS["byte-level"].to_str())
+    tokenizer.add_tokens(
+        [AddedToken(mark, normalized=False) for mark in (*ANSWER_MARKS, family_mark)]
+    )
+    ids = tokenizer.encode("so <answer><|begin_of_box|>[1, 2]<|end_of_box|></answer>.").ids
+    for at_start in (True, False):
+        decoder = BytesDecoder(TokenBytes(tokenizer), at_start=at_start)
+        text = "".join(map(decoder.push, ids)) + decoder.flush()
+        assert text == ("so [1, 2]." if family_mark == "[gMASK]" else tokenizer.decode(ids))
+    only = BytesDecoder(TokenBytes(tokenizer), at_start=True)
+    assert bool(only.push(tokenizer.token_to_id("<answer>"))) == (family_mark != "[gMASK]")
 
 
 def word_level(*words: str) -> Tokenizer:

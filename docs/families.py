@@ -35,8 +35,9 @@ PICTURES = """
 
 They answer text; pictures are not read yet. Of most the decoder alone is read, as the model of text
 that it is, and what sees pictures is not loaded: {alone}. The decoder of our own runs all of them.
-Others are read whole, by transformers' forward: {whole}. A tiny random net of each says what the
-whole one says, to within 1e-4 of the spread of its scores; a test holds that.
+Others are read whole, by transformers' forward: {whole}; so is what lies in .bin files. A
+tiny random net of each says what the whole one says, to within 1e-4 of the spread of its scores; a
+test holds that.
 """
 
 

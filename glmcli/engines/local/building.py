@@ -11,6 +11,7 @@ from typing import Any
 from glmcli.errors import ModelError, first_line
 from glmcli.language import tr
 from glmcli.models.checkpoint import Checkpoint
+from glmcli.models.files.decoder import as_alone
 from glmcli.models.files.small import bad_download
 from glmcli.models.libraries import limited
 
@@ -30,13 +31,13 @@ def library_config(checkpoint: Checkpoint, library: Any) -> Any:
         library.CONFIG_MAPPING[checkpoint.family]
     try:
         with build_limits():
-            if checkpoint.stored:  # not what config.json is of
-                return library.AutoConfig.for_model(checkpoint.family, **without_family(checkpoint))
             found = library.AutoConfig.from_pretrained(
                 checkpoint.folder,
                 trust_remote_code=checkpoint.remote_code,
                 local_files_only=True,
             )
+            if checkpoint.stored:
+                return inner_library_config(checkpoint, found, library)
         if checkpoint.packing is not None:  # the library gets the weights unpacked
             del found.quantization_config
         return found
@@ -47,9 +48,19 @@ def library_config(checkpoint: Checkpoint, library: Any) -> Any:
         raise bad_download(message) from exc
 
 
-def without_family(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The fields of a config but for the family."""
-    return {name: value for name, value in checkpoint.config.items() if name != "model_type"}
+def inner_library_config(checkpoint: Checkpoint, whole: Any, library: Any) -> Any:
+    """The config of the decoder alone in a `whole` that also sees pictures.
+
+    With the defaults of the whole, which are others than those of the same decoder alone.
+    """
+    text = whole.get_text_config(decoder=True).to_dict()
+    fields = as_alone(text, checkpoint.family, checkpoint.tensors)
+    rope = fields.get("rope_parameters")
+    if isinstance(rope, dict) and checkpoint.family == "glm4":
+        rope.setdefault("partial_rotary_factor", 1.0)
+    fields["tie_word_embeddings"] = whole.tie_word_embeddings
+    fields = {name: value for name, value in fields.items() if name not in ("model_type", "dtype")}
+    return library.CONFIG_MAPPING[checkpoint.family](**fields)
 
 
 def build_limits(cpu_s: float | None = None) -> AbstractContextManager[None]:

@@ -36,6 +36,8 @@ _PREFIX = re.compile(r"^(model\.language_model|language_model\.model|model\.text
 """What the files put before the names of a decoder's layers; "model." where it is alone."""
 _OF_TEXT = re.compile(r"(model\.(embed_tokens|norm|layers\.(?P<layer>\d+))|lm_head)\.")
 _OF_THE_WHOLE = ("text_config", "vision_config", "audio_config", "architectures", "auto_map")
+_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
+_OF_BOTH = ("quantization_config", "dtype", "torch_dtype", "transformers_version")
 
 
 def has_inner(config: Mapping[str, Any]) -> bool:
@@ -58,18 +60,32 @@ def decoder_of(
 
 
 def inner_config(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The config of the decoder alone, which has `tensors`.
+    """The config of the decoder alone, as far as it is stated; `tensors` are the decoder's."""
+    text = config.get("text_config")
+    # Beside a part for text the rest says nothing of it, but for ids and for how numbers are kept.
+    beside = {name: value for name, value in config.items() if not text or name in _OF_BOTH}
+    stated = {**beside, **(text or {})}
+    for name in _IDS:
+        stated[name] = config.get(name) if stated.get(name) is None else stated[name]
+    stated = {name: value for name, value in stated.items() if name not in _OF_THE_WHOLE}
+    tie = "tie_word_embeddings"
+    stated[tie] = config.get(tie, stated.get(tie, "lm_head.weight" not in tensors))
+    return as_alone(stated, decoder_family(config), tensors)
 
-    What they show goes before what is stated: whether there are biases and a head of its own.
-    """
-    stated = {name: value for name, value in _text_of(config).items() if value is not None}
-    found = {name: value for name, value in config.items() if name not in _OF_THE_WHOLE} | stated
-    found["model_type"] = DECODERS[_kind_of(config)]
-    found["attention_bias"] = any(name.endswith("q_proj.bias") for name in tensors)
-    found["tie_word_embeddings"] = "lm_head.weight" not in tensors
+
+def decoder_family(config: Mapping[str, Any]) -> str:
+    """The family of the decoder alone."""
+    return DECODERS[_kind_of(config)]
+
+
+def as_alone(text: Mapping[str, Any], family: str, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Settings of a decoder as its family has them that is alone."""
+    found = {**text, "model_type": family}
+    if family == "glm4":  # inside it is not a setting, but part of the net
+        found["attention_bias"] = any(name.endswith("q_proj.bias") for name in tensors)
     width, heads = found.get("hidden_size"), found.get("num_attention_heads")
-    if width and heads:
-        found.setdefault("head_dim", width // heads)
+    if width and heads and not found.get("head_dim"):
+        found["head_dim"] = width // heads
     for name in ("rope_parameters", "rope_scaling"):
         if isinstance(found.get(name), Mapping):
             found[name] = _plain_turns(found[name])
@@ -84,12 +100,16 @@ def stored_names(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> di
     layers = _text_of(config).get("num_hidden_layers")
     found = {}
     for stored in tensors:
-        name = _PREFIX.sub("model.", stored, 1)
-        name = name.removeprefix("language_model.")
+        name = name_alone(stored)
         match = _OF_TEXT.match(name)
         if match and (match["layer"] is None or layers is None or int(match["layer"]) < layers):
             found[name] = stored
     return found
+
+
+def name_alone(stored: str) -> str:
+    """What a tensor of a decoder is called where that is alone."""
+    return _PREFIX.sub("model.", stored, 1).removeprefix("language_model.")
 
 
 def _text_of(config: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from glmcli.engines.local import building
 from glmcli.errors import ModelError
 
 CHECKPOINT = SimpleNamespace(
-    family="llama", folder="folder", remote_code=False, name="tiny", packing=None
+    family="llama", folder="folder", remote_code=False, name="tiny", packing=None, stored={}
 )
 
 

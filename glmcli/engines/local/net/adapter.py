@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from glmcli.errors import GlmError, ModelError
 from glmcli.language import tr
 from glmcli.models.adapter import Adapter
+from glmcli.models.files.decoder import name_alone
 
 if TYPE_CHECKING:
     import transformers
@@ -22,10 +23,15 @@ BOUND = 0.08
 """How far the scores of both may be apart, relative to their spread: merging rounds."""
 
 
-def with_adapter(net: Any, adapter: Adapter) -> transformers.PreTrainedModel:
-    """The net with the adapter in its weights. Raises ModelError."""
+def with_adapter(
+    net: Any, adapter: Adapter, *, is_inner: bool = False
+) -> transformers.PreTrainedModel:
+    """The net with the adapter in its weights. Raises ModelError.
+
+    `is_inner`: the net is the decoder of a larger one, and the adapter may have been made of that.
+    """
     try:
-        return merge_by_peft(net, adapter)
+        return merge_by_peft(net, adapter, is_inner)
     except GlmError:
         raise
     except Exception as exc:  # each kind of adapter checks in its own way, on several lines
@@ -35,13 +41,17 @@ def with_adapter(net: Any, adapter: Adapter) -> transformers.PreTrainedModel:
         ) from exc
 
 
-def merge_by_peft(net: Any, adapter: Adapter) -> transformers.PreTrainedModel:
+def merge_by_peft(net: Any, adapter: Adapter, is_inner: bool) -> transformers.PreTrainedModel:
     """The same, but what peft raises is not translated."""
     import peft
     import torch
     from peft.utils.save_and_load import load_peft_weights, set_peft_model_state_dict
 
     state = load_peft_weights(str(adapter.folder), device="cpu")
+    if is_inner:
+        state = {
+            PREFIX + name_alone(name.removeprefix(PREFIX)): tensor for name, tensor in state.items()
+        }
     config = peft.PeftConfig.from_pretrained(str(adapter.folder))
     config.inference_mode = True
     # The layers by their names: what the file has instead may be a pattern that takes long.

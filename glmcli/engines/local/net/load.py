@@ -91,7 +91,7 @@ def load_placed(
     check_float16(checkpoint, net, placement)
     recipe.settle(net)
     if checkpoint.adapter is not None:
-        net = with_adapter(net, checkpoint.adapter)
+        net = with_adapter(net, checkpoint.adapter, is_inner=bool(checkpoint.stored))
     loading.page_in(net)
     return net.eval()
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from glmcli.engines.local.net.open import open_model
 from glmcli.engines.local.net.plain.recipes import WHOLE
+from glmcli.errors import ModelError
 from glmcli.models.defaults import read_defaults
 from glmcli.models.files.decoder import SEEING
 from tests.support.nets import IDS, opened
@@ -287,3 +288,121 @@ def test_in_few_bits_the_decoder_alone_is_rounded(tmp_path):
     checkpoint, options = opened(tmp_path / "net", tmp_path, quantize="int8")
     model = open_model(checkpoint, options, lambda progress: None)
     assert distance(scores_of(model.reader), whole_scores(net)) < 0.5
+
+
+def without(*names):
+    def change(config):
+        for place in (config, config.get("text_config") or {}):
+            for name in names:
+                place.pop(name, None)
+            for rope in (place.get("rope_parameters") or {},):
+                for name in names:
+                    rope.pop(name, None)
+        return config
+
+    return change
+
+
+LEAN = [
+    ("glm4v", "rms_norm_eps"),
+    ("glm_ocr", "rms_norm_eps"),
+    ("glm_ocr", "partial_rotary_factor"),
+    *(
+        (name, field)
+        for name in ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "mistral3", "llava", "internvl")
+        for field in ("rope_theta", "rms_norm_eps")
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "field"), LEAN)
+def test_what_is_not_stated_is_as_in_the_whole(name, field, tmp_path):
+    whole_net(name, tmp_path / "net")
+    changed(tmp_path / "net", without(field))
+    net = reopened(name, tmp_path / "net")
+    model = opened_as(tmp_path / "net", tmp_path)
+    assert distance(scores_of(model.reader), whole_scores(net)) < 1e-4
+
+
+def reopened(name, folder):
+    """The whole net as transformers reads it."""
+    kind = getattr(transformers, f"{FAMILIES[name][0]}ForConditionalGeneration")
+    return kind.from_pretrained(folder, dtype=torch.float32).eval()
+
+
+def test_no_sliding_window_is_none(tmp_path):
+    """Mistral Small states null, and the default is a window of 4,096."""
+    whole_net("mistral3", tmp_path / "net")
+
+    def longer(config):
+        config["text_config"] |= {"max_position_embeddings": 8192, "sliding_window": None}
+        return config
+
+    changed(tmp_path / "net", longer)
+    model = opened_as(tmp_path / "net", tmp_path)
+    assert "fused" in model.runner
+    ids = (IDS * 15)[:4400]
+    with torch.inference_mode():
+        expected = reopened("mistral3", tmp_path / "net")(torch.tensor([ids])).logits[0, -1:]
+    assert distance(model.reader.read(ids), expected) < 1e-3
+
+
+def test_what_is_stated_beside_the_part_for_text_is_not_of_it(tmp_path):
+    whole_net("llava", tmp_path / "net")
+
+    def misled(config):
+        for name in ("rms_norm_eps", "hidden_act"):
+            config["text_config"].pop(name, None)
+        return {**config, "rms_norm_eps": 0.5, "hidden_act": "gelu", "rope_theta": 5.0}
+
+    changed(tmp_path / "net", misled)
+    net = reopened("llava", tmp_path / "net")
+    model = opened_as(tmp_path / "net", tmp_path)
+    assert distance(scores_of(model.reader), whole_scores(net)) < 1e-4
+
+
+def test_a_head_that_is_missing_is_missed(tmp_path):
+    whole_net("glm4v", tmp_path / "net")
+    tensors = load_file(tmp_path / "net/model.safetensors")
+    del tensors["lm_head.weight"]
+    save_file(tensors, tmp_path / "net/model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=r"lm_head\.weight"):
+        opened_as(tmp_path / "net", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["glm4v", "llava", "qwen2_5_vl"])
+def test_a_head_that_is_tied_is_the_embedding(name, tmp_path):
+    whole_net(name, tmp_path / "net")
+    tensors = load_file(tmp_path / "net/model.safetensors")
+    head = next(each for each in tensors if each.endswith("lm_head.weight"))
+    del tensors[head]
+    save_file(tensors, tmp_path / "net/model.safetensors", {"format": "pt"})
+
+    def tied(config):
+        config["tie_word_embeddings"] = config["text_config"]["tie_word_embeddings"] = True
+        return config
+
+    changed(tmp_path / "net", tied)
+    net = reopened(name, tmp_path / "net")
+    model = opened_as(tmp_path / "net", tmp_path)
+    assert distance(scores_of(model.reader), whole_scores(net)) < 1e-4
+
+
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")
+@pytest.mark.parametrize("name", ["glm4v", "qwen2_5_vl", "llava"])
+def test_an_adapter_of_the_whole_is_merged(name, tmp_path):
+    peft = pytest.importorskip("peft")
+    whole_net(name, tmp_path / "net")
+    config = peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj"], lora_alpha=8)
+    config.target_modules = r".*language_model.*\.(q_proj|v_proj)"
+    net = peft.get_peft_model(reopened(name, tmp_path / "net"), config)
+    with torch.no_grad():
+        for key, weight in net.named_parameters():
+            if "lora_B" in key:
+                weight.normal_(0, 0.2)
+    net.save_pretrained(tmp_path / "adapter")
+    expected = whole_scores(net.eval())
+    model = opened_as(tmp_path / "net", tmp_path, adapter=str(tmp_path / "adapter"))
+    assert distance(scores_of(model.reader), expected) < 1e-4
+    plain = opened_as(tmp_path / "net", tmp_path)
+    assert distance(scores_of(plain.reader), expected) > 1e-2

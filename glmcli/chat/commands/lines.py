@@ -12,7 +12,7 @@ from dataclasses import fields
 
 from glmcli.chat.commands.table import COMMANDS, EVERYTHING, Chat
 from glmcli.config import setting_fields, variable
-from glmcli.config.values import plain_signs
+from glmcli.config.values import OFF, plain_signs
 from glmcli.errors import UsageError
 from glmcli.language import in_one_line, later, tr
 from glmcli.paths import is_file, path_of, system_as_word
@@ -29,6 +29,8 @@ BY_COMMAND = ("model", "system", "role")
 """Settings that a command of their own sets."""
 NO_OPTION = ("home", "cache", "warm", "keep", "host")
 """Settings that `glm chat` has no option for."""
+WITH_NO = ("fused", "speculate")
+"""Those whose option turns them off as `--no-NAME`."""
 PAIR = re.compile(r"([^\s=:]*)(?:\s*[=:]\s*|\s*)(.*)", re.DOTALL)
 _HELP = "?"
 """Another name for /help."""
@@ -191,7 +193,9 @@ def way_to_set(name: str, value: str = "") -> str:
     if name in NO_OPTION:
         return tr("in a shell: {line}", line=f"glm config set {name} {typed}")
     option = "no-save" if name == "history" else name.replace("_", "-")
-    takes = item.type != "bool" and option != "no-save"
+    takes = not str(item.type).startswith("bool")
+    if name in WITH_NO and value and value.lower() in OFF:
+        option = f"no-{option}"
     return tr(
         "before a chat begins: glm chat --{option}", option=f"{option} {typed}" if takes else option
     )

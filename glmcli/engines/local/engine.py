@@ -122,7 +122,7 @@ class LocalEngine(TemplateEngine):
             return None
         if self._paid is None:
             self._paid = Always() if self._speculate else WherePaid(lambda: reads_alike(net))
-        return Lookup(prompt, self._paid)
+        return Lookup(prompt, self._paid, lambda: self._pace.is_trying)
 
     def batch(self, prompts: Sequence[Asked], cancel: Event) -> Generator[BatchItem, None, None]:
         """Yield the replies to all `prompts`; by nets that read them one by one, in turn.

@@ -14,10 +14,12 @@ GUESSES = 8
 """Ids that are guessed at most."""
 STAKE = 0.5
 """Steps that may be lost by guesses at first."""
-EARNED = 0.01
-"""Steps that may be lost for each step without guesses: all in all it stays within a hundredth."""
-MOST_STAKE = 2.0
-"""Steps that may be lost after guesses that paid."""
+EARNED = 0.005
+"""Steps that may be lost for each step without guesses."""
+STAKED = 0.5
+"""The part of what right guesses saved that may be staked again; the rest is won."""
+MOST_STAKE, LEAST_STAKE = 2.0, -1.0
+"""Steps that may be lost after guesses that paid, and how many are made up for after a loss."""
 PRICE = 0.25
 """The part of a step that a guess is thought to cost before one was tried."""
 LEARNED = 0.25
@@ -75,17 +77,23 @@ class WherePaid(Always):
             return
         cost = min(max(seconds / self._usual_s - 1, 0.0), SLOWEST_STEP * guesses)
         self._price += LEARNED * (max(cost / guesses, EARNED) - self._price)
-        self._earn(right - cost)
+        self._earn(STAKED * right - cost)
 
     def _earn(self, steps: float) -> None:
-        self._stake = min(max(self._stake + steps, -MOST_STAKE), MOST_STAKE)
+        self._stake = min(max(self._stake + steps, LEAST_STAKE), MOST_STAKE)
 
 
 class Lookup:
     """The ids of a conversation so far, and where each run of them ended last."""
 
-    def __init__(self, ids: Sequence[int], paid: Always | None = None) -> None:
-        """`paid` says how many guesses are worth their time."""
+    def __init__(
+        self,
+        ids: Sequence[int],
+        paid: Always | None = None,
+        waits: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`paid` says how many guesses are worth their time, `waits` whether there are none now."""
+        self._waits = waits
         self._paid = paid or Always()
         self._guesses: list[int] = []
         self._right = 0
@@ -108,7 +116,8 @@ class Lookup:
         if self._seconds is not None:
             self._paid.learn(len(self._guesses), self._right, self._seconds)
         end = self._ends.get(tuple(self._ids[-RUN:]))
-        most = min(most, self._paid.most()) if end is not None else 0
+        has_guess = end is not None and not self._waits()
+        most = min(most, self._paid.most()) if has_guess else 0
         self._guesses = [] if end is None else self._ids[end : end + most]
         self._right = 0
         return self._guesses

@@ -117,6 +117,11 @@ class Pace:
         self._for_tokens = count
         self._set_threads(count)
 
+    @property
+    def is_trying(self) -> bool:
+        """Whether counts are being tried: then steps should be alike, and without guesses."""
+        return self._trying is not None
+
     def paced(
         self, ids: Generator[_Item, None, _T], is_alone: Callable[[], bool] = lambda: True
     ) -> Generator[_Item, None, _T]:

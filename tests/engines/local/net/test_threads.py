@@ -299,3 +299,12 @@ def test_ids_that_came_without_a_step_of_their_own_teach_nothing(seconds):
 
     list(pace.paced(in_threes(), lambda: machine.number % 6 == 0))
     assert machine.threads == min((1, 2), key=lambda count: seconds[f"t{count}"])
+
+
+def test_a_trial_is_told_of_so_that_steps_are_alike_meanwhile():
+    machine = Machine(t1=0.04, t2=0.02)
+    pace, tried = pace_on(machine), []
+    for _ in pace.paced(machine.reply(20)):
+        tried.append(pace.is_trying)
+    assert tried[:4] == [True] * 4 and tried[-4:] == [False] * 4
+    assert not pace_on(machine, [2]).is_trying

@@ -16,12 +16,14 @@ import time
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import pexpect
 import pytest
 from wcwidth import wcswidth
 
-from glmcli.store import open_store
+from glmcli.store import open_store, rows
+from glmcli.store.rows import new_id
 from glmcli.types import Conversation, Message
 from tests.support.shell import Done, clean_env, run_glm
 
@@ -86,12 +88,24 @@ def words(tmp_path):
 
 
 def keep(home: Path, *titles: str) -> list[str]:
-    """Store conversations with these titles; their ids."""
+    """Store conversations with these titles; their ids, of which few have no letter in common.
+
+    A shell puts in what all words begin with before it lists them.
+    """
     found = [
         Conversation(title=title, messages=[Message("user", "x"), Message("assistant", "y")])
         for title in titles
     ]
-    with closing(open_store(home)) as store:
+    letters = set[str]()
+
+    def begun_otherwise(db: sqlite3.Connection) -> str:
+        name = new_id(db)
+        while len(titles) < 10 and name[0] in letters:
+            name = new_id(db)
+        letters.add(name[0])
+        return name
+
+    with patch.object(rows, "new_id", begun_otherwise), closing(open_store(home)) as store:
         store.save(*found)
     return [each.id for each in found]
 

@@ -434,5 +434,5 @@ def test_guesses_are_read_along_where_they_change_no_bit_or_as_told(
     engine = LocalEngine("tiny", model, TEMPLATE, threads=1, speculate=asked_for)
     last = ask(engine, user("hello"), temperature=0.0, max_tokens=60)[-1]
     assert last.usage.completion_tokens == 60
-    assert (len(net.counts) < 40 and max(net.counts) > 1) == has_guesses
+    assert (max(net.counts) > 1) == has_guesses
     assert ("guesses right" in engine.details) == has_guesses

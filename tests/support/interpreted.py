@@ -6,6 +6,8 @@ for the int8 product, with "small" for what a step does between the products.
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -18,6 +20,18 @@ from glmcli.engines.local.net.fused.small.plain import distances
 
 SHAPES = [(9, 576), (5, 4096), (3, 1500)]
 """Rows that fill no last block; whole blocks of columns, and ones that are not."""
+
+
+def distances_of(what: str) -> list[float]:
+    """How far kernels are from plain torch, in a process of their own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.interpreted", what],
+        env={**os.environ, "TRITON_INTERPRET": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return [float(line) for line in done.stdout.split()]
 
 
 def of_rows() -> Iterator[float]:

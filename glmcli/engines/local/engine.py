@@ -118,7 +118,8 @@ class LocalEngine(TemplateEngine):
         from glmcli.engines.local.net.fused.alike import reads_alike
         from glmcli.engines.local.net.lookup import Always, Lookup, WherePaid
 
-        if self._speculate is False:
+        never = self._speculate is None and not self.device.startswith("cpu")
+        if self._speculate is False or never:  # nor is a table of the prompt made
             return None
         if self._paid is None:
             self._paid = Always() if self._speculate else WherePaid(lambda: reads_alike(net))

@@ -7,6 +7,8 @@ import re
 import pytest
 
 from glmcli.chat.commands import run_command
+from glmcli.chat.commands.lines import SET_HERE, WITH_NO
+from glmcli.cli.options import FLAGS
 from glmcli.config import setting_fields
 from glmcli.engines.echo import EchoEngine
 from glmcli.errors import UsageError
@@ -227,3 +229,8 @@ def test_several_settings_are_set_by_one_line(chat):
         "temperature is 0.2\ntop_p is 0.9"
     )
     assert (chat.session.params.temperature, chat.session.params.top_p) == (0.2, 0.9)
+
+
+def test_the_switches_that_turn_off_are_those_of_the_command_line():
+    off = {name for name, flags in FLAGS.items() if "/--no-" in flags[-1]}
+    assert off - {*SET_HERE, "think"} == set(WITH_NO)

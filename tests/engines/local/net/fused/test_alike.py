@@ -4,15 +4,17 @@ import copy
 
 import pytest
 import torch
+import transformers
 
 from glmcli import machine
 from glmcli.engines.local.net.fused.alike import reads_alike
 from glmcli.engines.local.net.fused.fbgemm import has_fbgemm, has_halves
 from glmcli.engines.local.net.fused.open import open_fused
+from glmcli.engines.local.net.packed import can_pack
 from glmcli.engines.local.net.plain.reader import PlainReader
 from glmcli.engines.local.net.reader import FEW_ROWS
 from tests.support import tiny
-from tests.support.nets import FAMILIES, IDS, net_of, opened, saved
+from tests.support.nets import COMMON, FAMILIES, IDS, net_of, opened, saved
 
 WAYS = {
     "float32": {"dtype": "float32"},
@@ -57,6 +59,18 @@ def test_what_is_said_to_be_alike_has_the_same_bits(way, name, tmp_path, monkeyp
         at_once, alone = bits_after(net, before, count)
         assert torch.equal(at_once, alone) or not is_alike
         torch.testing.assert_close(at_once, alone, atol=0.5 if way == "bfloat16" else 1e-3, rtol=0)
+
+
+@pytest.mark.skipif(not can_pack(), reason="the processor does not multiply bfloat16")
+def test_packed_bfloat16_is_alike(tmp_path):
+    """With sizes that fit; of the tiny nets above the head does not."""
+    config = transformers.LlamaConfig(**COMMON | {"vocab_size": 448})
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "net")
+    checkpoint, options = opened(tmp_path / "net", tmp_path, dtype="bfloat16")
+    net = open_fused(checkpoint, options, lambda progress: None).reader
+    assert reads_alike(net)
+    for before, count in ((1, 2), (40, 3), (129, FEW_ROWS)):
+        assert torch.equal(*bits_after(net, before, count))
 
 
 @pytest.mark.parametrize("place", ["head", "layer"])

@@ -1,9 +1,6 @@
 """What a step does between the products: its kernels, without a GPU, and how many there are."""
 
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -12,20 +9,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from glmcli.engines.local.net.fused import decoder as decoding
 from glmcli.engines.local.net.fused.small import plain as module
 from glmcli.engines.local.net.fused.small.plain import Small, small_for
+from tests.support.interpreted import distances_of
 from tests.support.nets import FAMILIES, IDS, fused, opened, saved
 
 triton = pytest.importorskip("triton", reason="Triton is not installed")
 
 
 def test_the_kernels_say_what_plain_torch_says():
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.support.interpreted", "small"],
-        env={**os.environ, "TRITON_INTERPRET": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    distances = [float(line) for line in done.stdout.split()]
+    distances = distances_of("small")
     assert len(distances) > 10
     assert max(distances) < 1e-6
 

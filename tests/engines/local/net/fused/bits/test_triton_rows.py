@@ -1,27 +1,17 @@
 """The int8 kernel, without a GPU: its sums in Triton's interpreter, and what the compiler makes."""
 
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 
 from glmcli.engines.local.net.fused.bits.kernels import TritonRows
-from tests.support.interpreted import SHAPES
+from tests.support.interpreted import SHAPES, distances_of
 
 triton = pytest.importorskip("triton", reason="Triton is not installed")
 
 
-def test_its_sums_are_those_of_plain_torch(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.support.interpreted", "rows"],
-        env={**os.environ, "TRITON_INTERPRET": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    distances = [float(line) for line in done.stdout.split()]
+def test_its_sums_are_those_of_plain_torch():
+    distances = distances_of("rows")
     assert len(distances) == len(SHAPES) * TritonRows.most_tokens
     assert max(distances) < 1e-6
 
